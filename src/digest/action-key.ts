@@ -1,0 +1,13 @@
+import { type Digest, digestKey } from './digest.ts';
+import type { InstanceName } from './instance-name.ts';
+
+/** What an action result is filed under. The same digest under two instance names is two entries (R-AC-15). */
+export interface ActionKey {
+  readonly instance: InstanceName;
+  readonly action: Digest;
+}
+
+/** A string that is equal exactly for equal keys. Stable, it is stored on disk. */
+export function actionKeyText(key: ActionKey): string {
+  return `${digestKey(key.action)}/${key.instance}`;
+}
