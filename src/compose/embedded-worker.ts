@@ -1,0 +1,112 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import type { PlatformProperty } from '../platform/platform.ts';
+import { type Clock, sleep } from '../system/clock.ts';
+import type { Log } from '../system/log.ts';
+import type { Random } from '../system/random.ts';
+import { Backoff } from './backoff.ts';
+
+/** What the worker tells its parent once it is ready to take work. */
+export interface WorkerReady {
+  readonly type: 'ready';
+  readonly slots: number;
+  readonly properties: readonly PlatformProperty[];
+}
+
+/** Collaborators of the supervisor. */
+export interface EmbeddedWorkerParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** How the worker is started. */
+export interface EmbeddedWorkerOptions {
+  /** The program's entry file. */
+  readonly main: string;
+  readonly arguments: readonly string[];
+}
+
+const BACKOFF = { firstMs: 200, maxMs: 10_000, healthyMs: 30_000 };
+
+/**
+ * The worker of `gantry serve`: a process of its own, because starting commands from a large process is slow
+ * (performance, section 5). It is started again, with a growing pause, whenever it ends. It ends by itself when
+ * this process does: the channel between them closes.
+ */
+export class EmbeddedWorker {
+  readonly #parts: EmbeddedWorkerParts;
+  readonly #options: EmbeddedWorkerOptions;
+  readonly #stopping = new AbortController();
+  #child: ChildProcess | undefined;
+  #restarts = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(parts: EmbeddedWorkerParts, options: EmbeddedWorkerOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  /** How often it had to be started again. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /** Resolves when the first worker is ready to take work. @throws what `signal` is aborted with. */
+  start(signal: AbortSignal): Promise<WorkerReady> {
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      this.#running = this.#supervise(resolve);
+    });
+  }
+
+  /** Asks the worker to finish what it runs. Resolves when it has ended; after `graceMs` it is killed. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping.abort();
+    const { clock, log } = this.#parts;
+    const child = this.#child;
+    child?.kill('SIGTERM');
+    const timer = clock.wakeAt(clock.monotonicMs() + graceMs, () => {
+      log.warn('the worker did not stop in time and is killed');
+      this.kill();
+    });
+    await this.#running;
+    timer.cancel();
+  }
+
+  /** Kills it now. The worker's children end with it. */
+  kill(): void {
+    this.#stopping.abort();
+    this.#child?.kill('SIGKILL');
+  }
+
+  async #supervise(onReady: (ready: WorkerReady) => void): Promise<void> {
+    const { clock, random, log } = this.#parts;
+    const backoff = new Backoff(random, BACKOFF);
+    while (!this.#stopping.signal.aborted) {
+      const startedMs = clock.monotonicMs();
+      const how = await this.#runOnce(onReady);
+      if (this.#stopping.signal.aborted) return;
+      const pauseMs = backoff.next(clock.monotonicMs() - startedMs);
+      this.#restarts++;
+      log.warn({ how, pauseMs: Math.round(pauseMs) }, 'the embedded worker ended and is started again');
+      await sleep(clock, pauseMs, this.#stopping.signal).catch(() => undefined);
+    }
+  }
+
+  /** Resolves with how the process ended. */
+  #runOnce(onReady: (ready: WorkerReady) => void): Promise<string> {
+    return new Promise((resolve) => {
+      const child = fork(this.#options.main, this.#options.arguments, {
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        // A terminal's Ctrl-C goes to the server, which stops the worker in order.
+        detached: true,
+      });
+      this.#child = child;
+      child.on('message', (message: WorkerReady) => {
+        if (message.type === 'ready') onReady(message);
+      });
+      child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+      child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    });
+  }
+}
