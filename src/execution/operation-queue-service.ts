@@ -37,12 +37,17 @@ export interface OperationQueueParts {
   readonly pollMs: number;
   /** When a busy slot is to report again (R-BB-04). */
   readonly reportIntervalMs: number;
+  /** Aborts when the server begins to stop: from then on slots get no work and are not kept waiting. */
+  readonly stopping: AbortSignal;
   /** Workers that say nothing of it are taken to hash with these. */
   readonly defaultDigestFunctions: readonly DigestFunction[];
 }
 
 /** A worker's identity has at most so many entries. */
 const MAX_WORKER_ID_ENTRIES = 32;
+
+/** How soon a slot may ask a server that is stopping again. */
+const STOPPING_PAUSE_MS = 1_000;
 
 type Order = LeaseOrder<ExecutionWork>;
 
@@ -64,7 +69,8 @@ async function synchronize(
   await demand(parts.authorizer, call.principal, 'worker', prefix);
   const { slot, node } = identityOf(request);
   const holding = reportOf(request.currentState, request.gantry);
-  const mayWait = !request.preferBeingIdle && (holding === undefined || holding.completed !== undefined);
+  const prefersIdle = request.preferBeingIdle || parts.stopping.aborted;
+  const mayWait = !prefersIdle && (holding === undefined || holding.completed !== undefined);
   const order = await parts.host.synchronize(
     {
       type: 'sync',
@@ -72,13 +78,13 @@ async function synchronize(
       node,
       offer: offerOf(parts, request),
       instancePrefix: prefix,
-      prefersIdle: request.preferBeingIdle,
+      prefersIdle,
       ...(holding === undefined ? {} : { holding }),
     },
     mayWait ? parts.pollMs : 0,
-    call.signal,
+    AbortSignal.any([call.signal, parts.stopping]),
   );
-  if (order === undefined) return idleResponse(parts.clock);
+  if (order === undefined) return idleResponse(parts);
   const isUnderWay = holding !== undefined && holding.completed === undefined && isSameLease(order, holding);
   return isUnderWay ? carryOn(parts) : workResponse(parts, order, prefix);
 }
@@ -150,9 +156,10 @@ function carryOn(parts: OperationQueueParts): SynchronizeResponse {
   return SynchronizeResponse.fromPartial({ nextSynchronizationAt: timestampOf(atMs) });
 }
 
-function idleResponse(clock: Clock): SynchronizeResponse {
+/** Come back at once (R-BB-03); but not over and over while the server stops. */
+function idleResponse({ clock, stopping }: OperationQueueParts): SynchronizeResponse {
   return SynchronizeResponse.fromPartial({
-    nextSynchronizationAt: timestampOf(clock.nowMs()),
+    nextSynchronizationAt: timestampOf(clock.nowMs() + (stopping.aborted ? STOPPING_PAUSE_MS : 0)),
     desiredState: { workerState: { $case: 'idle', value: {} } },
   });
 }

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { MemoryBlobStore } from '../cas/memory-blob-store.ts';
+import { type Digest, digestToWire, emptyDigest } from '../digest/digest.ts';
+import { digestOf } from '../digest/hasher.ts';
+import { isKind } from '../errors.ts';
+import { Directory } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import { missingInputsOf } from './missing-inputs.ts';
+
+const never = new AbortController().signal;
+const limits = { maxDirectories: 10, maxDepth: 4, maxDirectoryBytes: 10_000 };
+
+class Inputs {
+  readonly store = new MemoryBlobStore({ maxBytes: 1_000_000 });
+
+  async put(bytes: Uint8Array): Promise<Digest> {
+    const digest = digestOf('sha256', bytes);
+    await this.store.putBytes(digest, bytes, never);
+    return digest;
+  }
+
+  directory(files: Record<string, Digest>, directories: Record<string, Digest> = {}): Uint8Array {
+    const nodes = (of: Record<string, Digest>) =>
+      Object.entries(of).map(([name, digest]) => ({ name, digest: digestToWire(digest) }));
+    return Directory.encode(Directory.fromPartial({ files: nodes(files), directories: nodes(directories) })).finish();
+  }
+
+  missing(root: Digest): Promise<readonly Digest[]> {
+    return missingInputsOf(this.store, limits)(root, never);
+  }
+}
+
+const lost = (text: string): Digest => digestOf('sha256', Buffer.from(text));
+
+describe('missingInputsOf', () => {
+  it('finds nothing missing in a complete tree, nor in the empty one (R-CAS-01)', async () => {
+    const inputs = new Inputs();
+    const file = await inputs.put(Buffer.from('file'));
+    const below = await inputs.put(inputs.directory({ file }));
+    const root = await inputs.put(inputs.directory({ file, empty: emptyDigest('sha256') }, { below }));
+    assert.deepEqual(await inputs.missing(root), []);
+    assert.deepEqual(await inputs.missing(emptyDigest('sha256')), []);
+  });
+
+  it('names every missing file and Directory of the tree, each once (R-EX-43, R-EX-45)', async () => {
+    const inputs = new Inputs();
+    const below = await inputs.put(inputs.directory({ a: lost('a'), b: lost('b') }));
+    const root = await inputs.put(inputs.directory({ a: lost('a') }, { below, again: below, gone: lost('gone') }));
+    const hashes = (await inputs.missing(root)).map(({ hash }) => hash).sort();
+    assert.deepEqual(hashes, [lost('a'), lost('b'), lost('gone')].map(({ hash }) => hash).sort());
+  });
+
+  it('names a missing root itself', async () => {
+    assert.deepEqual(await new Inputs().missing(lost('root')), [lost('root')]);
+  });
+
+  it('refuses a tree beyond its limits (R-CM-10)', async () => {
+    const inputs = new Inputs();
+    let root = await inputs.put(inputs.directory({}, {}));
+    for (let depth = 0; depth < 6; depth++) root = await inputs.put(inputs.directory({}, { [`d${depth}`]: root }));
+    await assert.rejects(inputs.missing(root), (error) => isKind(error, 'too-large'));
+  });
+});
