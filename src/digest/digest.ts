@@ -9,6 +9,7 @@ import {
 } from './digest-function.ts';
 
 const LOWER_HEX = /^[0-9a-f]+$/;
+const CANONICAL_SIZE = /^(0|[1-9]\d{0,15})$/;
 
 /** The address of a blob: function, hash and size. All three are its identity (R-DIG-02, R-DIG-04). Immutable. */
 export interface Digest {
@@ -65,7 +66,7 @@ export function digestKey(digest: Digest): string {
 export function digestFromKey(key: string): Digest {
   const [name, hash, size, ...rest] = key.split('/');
   const fn = digestFunctionNamed(name ?? '');
-  if (fn === undefined || hash === undefined || rest.length > 0 || !/^\d{1,16}$/.test(size ?? '')) {
+  if (fn === undefined || hash === undefined || rest.length > 0 || !CANONICAL_SIZE.test(size ?? '')) {
     throw new ReapiError('invalid-argument', `"${printable(key)}" is not a digest`);
   }
   return parseDigest(fn, hash, Number(size));

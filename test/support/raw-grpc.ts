@@ -41,7 +41,11 @@ export class RawGrpc {
   }
 
   /** A call with one message, to its end. */
-  async unary(path: string, message: Uint8Array, headers: Readonly<Record<string, string | string[]>> = {}): Promise<RawOutcome> {
+  async unary(
+    path: string,
+    message: Uint8Array,
+    headers: Readonly<Record<string, string | string[]>> = {},
+  ): Promise<RawOutcome> {
     const stream = this.call(path, headers);
     stream.end(framed(message));
     return outcomeOf(stream);

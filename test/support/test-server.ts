@@ -1,7 +1,11 @@
-import type { ErrorKind } from '../../src/errors.ts';
-import { isKind } from '../../src/errors.ts';
 import { ANONYMOUS } from '../../src/auth/principal.ts';
-import { CONNECT_DEFAULTS, type ClientMethod, type ConnectOptions, connect, type RpcClient } from '../../src/rpc/client.ts';
+import {
+  type ClientMethod,
+  CONNECT_DEFAULTS,
+  type ConnectOptions,
+  connect,
+  type RpcClient,
+} from '../../src/rpc/client.ts';
 import { type CallRecord, GrpcJsServer, type GrpcServerOptions } from '../../src/rpc/grpc-js-server.ts';
 import type { Codec, Method } from '../../src/rpc/methods.ts';
 import { SystemClock } from '../../src/system/clock.ts';
@@ -87,14 +91,4 @@ export const TEST_SERVICE = { fullName: 'test.Raw' };
 /** A method of `TEST_SERVICE` for clients, whose messages are bytes without meaning. Its path is `/test.Raw/<name>`. */
 export function rawMethod(name: string): ClientMethod<Uint8Array, Uint8Array> {
   return { name, requestType: AS_IT_IS, responseType: AS_IT_IS };
-}
-
-/** For `assert.rejects`: the error is a `ReapiError` of that kind. */
-export function ofKind(kind: ErrorKind): (error: unknown) => boolean {
-  return (error) => isKind(error, kind);
-}
-
-/** A signal that never aborts. */
-export function noAbort(): AbortSignal {
-  return new AbortController().signal;
 }

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { existsSync, linkSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FaultyFileSystem } from '../../test/support/faulty-file-system.ts';
+import { openTemporaryFiles, temporaryFolder } from '../../test/support/temporary-folder.ts';
+import { BugError, isKind } from '../errors.ts';
+import { BoundedFolder, type BoundedFolderOptions } from './bounded-folder.ts';
+import { NO_LOG } from './log.ts';
+
+function open(path: string, options: Partial<BoundedFolderOptions> = {}): Promise<BoundedFolder> {
+  return BoundedFolder.open(path, {
+    clock: new FakeClock(),
+    log: NO_LOG,
+    title: 'test store',
+    fullAdvice: 'use a larger one',
+    maxBytes: 1000,
+    maxFiles: 100,
+    minRetentionMs: 0,
+    blockBytes: 1,
+    sync: 'none',
+    ...options,
+  });
+}
+
+async function write(folder: BoundedFolder, name: string, sizeBytes: number): Promise<void> {
+  const pending = folder.begin(name, sizeBytes);
+  pending.write(Buffer.alloc(sizeBytes, name));
+  await pending.publish();
+}
+
+describe('BoundedFolder', () => {
+  it('shows a file when it is published and not before', async () => {
+    const folder = await open(temporaryFolder());
+    const pending = folder.begin('aa-file', 3);
+    pending.write(Buffer.from('ab'));
+    await pending.writeAsync([Buffer.from('c')]);
+    assert.equal(folder.has('aa-file'), false);
+    assert.equal(existsSync(folder.pathOf('aa-file')), false);
+    await pending.publish();
+    assert.equal(folder.has('aa-file'), true);
+    assert.equal(readFileSync(folder.pathOf('aa-file'), 'utf8'), 'abc');
+    assert.deepEqual(readdirSync(join(folder.path, 'tmp')), []);
+  });
+
+  it('counts a file from the moment it is announced, so that concurrent writes stay within the limit', async () => {
+    const folder = await open(temporaryFolder());
+    const first = folder.begin('aa', 600);
+    assert.throws(
+      () => folder.begin('bb', 401),
+      (error) => isKind(error, 'quota-exceeded'),
+    );
+    first.abandon();
+    assert.equal(folder.stats().reservedBytes, 0);
+    await write(folder, 'bb', 401);
+    assert.deepEqual(readdirSync(join(folder.path, 'tmp')), []);
+  });
+
+  it('rounds sizes up to blocks', async () => {
+    const folder = await open(temporaryFolder(), { blockBytes: 100 });
+    await write(folder, 'aa', 1);
+    await write(folder, 'bb', 100);
+    await write(folder, 'cc', 101);
+    assert.equal(folder.stats().bytes, 400);
+    assert.throws(
+      () => folder.begin('dd', 1001),
+      (error) => isKind(error, 'too-large'),
+    );
+  });
+
+  it('gives up a pending file once, whatever is called afterwards', async () => {
+    const folder = await open(temporaryFolder());
+    const pending = folder.begin('aa', 3);
+    pending.write(Buffer.from('abc'));
+    await pending.publish();
+    pending.abandon();
+    assert.equal(folder.has('aa'), true);
+    assert.throws(() => pending.write(Buffer.from('d')), BugError);
+  });
+
+  it('never publishes a file of another size than was announced', async () => {
+    const folder = await open(temporaryFolder());
+    const pending = folder.begin('aa', 3);
+    pending.write(Buffer.from('ab'));
+    await assert.rejects(pending.publish(), BugError);
+    assert.equal(folder.has('aa'), false);
+    assert.equal(folder.stats().reservedBytes, 0);
+    assert.equal(openTemporaryFiles(), 0);
+  });
+
+  it('leaves hard links good when it evicts the file', async () => {
+    const folder = await open(temporaryFolder());
+    const link = join(temporaryFolder(), 'link');
+    await write(folder, 'aa', 600);
+    linkSync(folder.pathOf('aa'), link);
+    await write(folder, 'bb', 600);
+    assert.equal(folder.has('aa'), false);
+    assert.equal(readFileSync(link).length, 600);
+  });
+
+  it('keeps the order of use over a clean restart, and takes it from modification times after a crash', async () => {
+    const path = temporaryFolder();
+    const clock = new FakeClock(Date.parse('2020-01-01'));
+    const first = await open(path, { clock });
+    for (const name of ['aa', 'bb', 'cc']) await write(first, name, 300);
+    clock.advance(5000);
+    first.touch('aa');
+    await first.close();
+    const second = await open(path, { clock });
+    assert.equal(second.stats().oldestAgeMs, 5000);
+    await write(second, 'dd', 300);
+    assert.deepEqual([second.has('aa'), second.has('bb')], [true, false]);
+    assert.equal(existsSync(join(path, 'order')), false);
+    const afterCrash = await open(path, { clock });
+    assert.deepEqual(
+      [...['aa', 'cc', 'dd']].map((name) => afterCrash.has(name)),
+      [true, true, true],
+    );
+    assert.equal(afterCrash.stats().bytes, 900);
+  });
+
+  it('believes nothing of a damaged snapshot', async () => {
+    const path = temporaryFolder();
+    const first = await open(path);
+    await write(first, 'aa', 300);
+    await first.close();
+    const text = readFileSync(join(path, 'order'), 'utf8');
+    writeFileSync(join(path, 'order'), text.replace('300', '301'));
+    const second = await open(path);
+    assert.equal(second.stats().bytes, 300);
+  });
+
+  it('shrinks to limits that were lowered meanwhile, the least recently used first', async () => {
+    const path = temporaryFolder();
+    const clock = new FakeClock();
+    const first = await open(path, { clock });
+    for (const name of ['aa', 'bb', 'cc', 'dd']) {
+      clock.advance(1000);
+      await write(first, name, 200);
+    }
+    await first.close();
+    const fewer = await open(path, { clock, maxFiles: 3, minRetentionMs: 1e9 });
+    assert.deepEqual([fewer.has('aa'), fewer.stats().files], [false, 3]);
+    await fewer.close();
+    const smaller = await open(path, { clock, maxBytes: 250, minRetentionMs: 1e9 });
+    assert.deepEqual([smaller.has('dd'), smaller.stats().bytes], [true, 200]);
+    assert.equal(existsSync(smaller.pathOf('cc')), false);
+  });
+
+  it('bounds its quarantine', async () => {
+    const folder = await open(temporaryFolder(), { maxBytes: 100_000 });
+    for (let n = 0; n < 40; n++) {
+      await write(folder, `aa${n}`, 10);
+      folder.quarantine(`aa${n}`, 'a test');
+    }
+    assert.equal(folder.stats().quarantined, 40);
+    assert.equal(folder.stats().files, 0);
+    const kept = readdirSync(join(folder.path, 'quarantine'));
+    assert.equal(kept.length, 32);
+    assert.equal(kept.includes('aa39'), true);
+    assert.equal(kept.includes('aa0'), false);
+  });
+
+  it('does not serve a damaged file that cannot even be moved', async () => {
+    const files = new FaultyFileSystem();
+    const folder = await open(temporaryFolder(), { files });
+    await write(folder, 'aa', 10);
+    files.plan({ atCall: 1, lasts: 'always', code: 'EIO' });
+    folder.quarantine('aa', 'a test');
+    assert.equal(folder.has('aa'), false);
+  });
+
+  it('keeps a file, and its account, when the disk refuses to remove it', async () => {
+    const files = new FaultyFileSystem();
+    const folder = await open(temporaryFolder(), { files });
+    await write(folder, 'aa', 600);
+    files.plan({ atCall: 1, lasts: 'once', code: 'EIO' });
+    assert.throws(
+      () => folder.begin('bb', 600),
+      (error) => isKind(error, 'unavailable'),
+    );
+    assert.deepEqual([folder.stats().bytes, folder.stats().reservedBytes], [600, 0]);
+    await write(folder, 'bb', 600);
+    assert.equal(folder.remove('bb'), true);
+    assert.equal(folder.remove('bb'), false);
+    assert.equal(folder.stats().bytes, 0);
+  });
+
+  it('closes although the order of use cannot be written', async () => {
+    const path = temporaryFolder();
+    const files = new FaultyFileSystem();
+    const folder = await open(path, { files });
+    await write(folder, 'aa', 10);
+    files.plan({ atCall: 1, lasts: 'always', code: 'ENOSPC' });
+    await folder.close();
+    await folder.close();
+    assert.equal((await open(path)).has('aa'), true);
+  });
+
+  it('fails to open with our error, and without a leak, at whichever call the disk fails', async () => {
+    const path = temporaryFolder();
+    const first = await open(path);
+    await write(first, 'aa', 10);
+    await first.close();
+    const files = new FaultyFileSystem();
+    let atCall = 0;
+    for (let hasFailed = true; hasFailed; ) {
+      atCall++;
+      files.plan({ atCall, lasts: 'once', code: 'EACCES' });
+      const [result] = await Promise.allSettled([open(path, { files })]);
+      hasFailed = files.calls >= atCall;
+      if (result.status === 'rejected') assert.ok(isKind(result.reason, 'unavailable'));
+      assert.equal(openTemporaryFiles(), 0);
+    }
+    assert.ok(atCall > 8);
+    assert.equal((await open(path)).has('aa'), true);
+  });
+
+  it('refuses a folder with foreign content', async () => {
+    const path = temporaryFolder();
+    writeFileSync(join(path, 'notes.txt'), 'mine');
+    await assert.rejects(open(path), (error) => isKind(error, 'precondition') && /notes/.test(error.message));
+    assert.deepEqual(readdirSync(path), ['notes.txt']);
+  });
+});
