@@ -1,0 +1,221 @@
+import { type Digest, digestPath, isEmptyBlob } from '../digest/digest.ts';
+import { createHasher, digestOf } from '../digest/hasher.ts';
+import { isKind, ReapiError, throwIfAborted } from '../errors.ts';
+import { abortable, discard, unlessAborted } from '../system/abortable.ts';
+import { BoundedFolder, type BoundedFolderOptions, type FolderStats } from '../system/bounded-folder.ts';
+import { type ByteRange, type ByteStream, collect, streamOf, WHOLE } from '../system/byte-stream.ts';
+import { closeUnneeded, readError } from '../system/file-errors.ts';
+import { FileReader } from '../system/file-reader.ts';
+import { type FileSystem, NODE_FILE_SYSTEM } from '../system/file-system.ts';
+import type { PendingFile } from '../system/pending-file.ts';
+import { fileName, sizeFromName } from './blob-file-name.ts';
+import { absentAmong, blobNotFound, boundsOf, sliceOf } from './blob-lookup.ts';
+import type { BlobStore } from './blob-store.ts';
+import { verified, verifyBytes } from './verified-stream.ts';
+
+/** Up to here a blob is read and written in one synchronous go: below about 30 µs of copying, hashing apart. */
+const SMALL_BYTES = 128 * 1024;
+
+/** Chunks of a stream are gathered up to this size before a write. */
+const GATHER_BYTES = 512 * 1024;
+
+/** Options of a file blob store: those of its folder, whose title and sizes it knows itself. */
+export type FileBlobStoreOptions = Omit<BoundedFolderOptions, 'title' | 'fullAdvice' | 'sizeFromName'>;
+
+/**
+ * One file per blob, named after function, hash and size (docs/storage.md). Bytes are verified before they become visible
+ * (R-CAS-09) and again when a whole blob is read (R-BS-19): small ones before the first byte, large ones before the last
+ * chunk. Ranges of large blobs are read as they are.
+ *
+ * A damaged blob goes into quarantine and is missing from then on: before the first byte the error is `blob-not-found`, so that
+ * clients upload it again, after it `data-loss`.
+ */
+export class FileBlobStore implements BlobStore {
+  readonly #folder: BoundedFolder;
+  readonly #files: FileSystem;
+  /** The latest large upload of each blob that is under way, by file name; bounded by the uploads there are. */
+  readonly #uploads = new Map<string, Promise<void>>();
+
+  private constructor(folder: BoundedFolder, files: FileSystem) {
+    this.#folder = folder;
+    this.#files = files;
+  }
+
+  /** Opens or creates the store in a folder of its own. @throws precondition for a foreign or newer format; unavailable. */
+  static async open(path: string, options: FileBlobStoreOptions): Promise<FileBlobStore> {
+    const fullAdvice = 'this build needs a larger store (--max-size)';
+    const folder = await BoundedFolder.open(path, { ...options, title: 'blob store', fullAdvice, sizeFromName });
+    return new FileBlobStore(folder, options.files ?? NODE_FILE_SYSTEM);
+  }
+
+  async findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]> {
+    this.#begin(signal);
+    return absentAmong(digests, (digest) => this.#folder.touch(fileName(digest)));
+  }
+
+  async open(digest: Digest, range: ByteRange, signal: AbortSignal): Promise<ByteStream> {
+    this.#begin(signal);
+    if (digest.sizeBytes <= SMALL_BYTES) return streamOf(sliceOf(this.#readSmall(digest), range));
+    return this.#stream(digest, range, signal);
+  }
+
+  async getBytes(digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
+    this.#begin(signal);
+    if (digest.sizeBytes <= SMALL_BYTES) return this.#readSmall(digest);
+    return collect(this.#stream(digest, WHOLE, signal), digest.sizeBytes);
+  }
+
+  async putBytes(digest: Digest, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    this.#begin(signal);
+    if (this.#touch(digest)) return;
+    verifyBytes(digest, bytes);
+    await this.#putVerified(digest, bytes);
+  }
+
+  async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
+    this.#begin(signal);
+    if (this.#touch(digest)) {
+      discard(bytes);
+    } else if (digest.sizeBytes <= SMALL_BYTES) {
+      await this.#putVerified(digest, await collect(verified(digest, abortable(bytes, signal)), digest.sizeBytes));
+    } else {
+      await this.#putLarge(digest, bytes, signal);
+    }
+  }
+
+  stats(): FolderStats {
+    return this.#folder.stats();
+  }
+
+  /** Refuses further calls, waits for writes under way, keeps the order of use. */
+  close(): Promise<void> {
+    return this.#folder.close();
+  }
+
+  #begin(signal: AbortSignal): void {
+    throwIfAborted(signal);
+    this.#folder.throwIfClosed();
+  }
+
+  #touch(digest: Digest): boolean {
+    return isEmptyBlob(digest) || this.#folder.touch(fileName(digest));
+  }
+
+  /** The whole blob, verified. */
+  #readSmall(digest: Digest): Uint8Array {
+    if (isEmptyBlob(digest)) return new Uint8Array();
+    const name = fileName(digest);
+    const fd = this.#folder.open(name);
+    if (fd === undefined) throw blobNotFound(digest);
+    const bytes = Buffer.allocUnsafe(digest.sizeBytes);
+    let count: number;
+    try {
+      count = this.#files.read(fd, bytes, 0);
+    } catch (error) {
+      throw this.#damaged(digest, readError(error, 'reading a stored blob'));
+    } finally {
+      closeUnneeded(this.#files, fd);
+    }
+    if (count === bytes.length && digestOf(digest.function, bytes).hash === digest.hash) return bytes;
+    this.#folder.quarantine(name, `${count} bytes do not have the digest ${digestPath(digest)}`);
+    throw blobNotFound(digest);
+  }
+
+  #stream(digest: Digest, range: ByteRange, signal: AbortSignal): ByteStream {
+    const fd = this.#folder.open(fileName(digest));
+    if (fd === undefined) throw blobNotFound(digest);
+    const bounds = boundsOf(range, digest.sizeBytes);
+    const isWhole = bounds.startBytes === 0 && bounds.endBytes === digest.sizeBytes;
+    const reading = {
+      ...bounds,
+      ...(isWhole && { inspect: wholeBlobCheck(digest) }),
+      onDamage: (error: ReapiError) => {
+        if (error.kind === 'data-loss') this.#folder.quarantine(fileName(digest), error.message);
+      },
+    };
+    return new FileReader(this.#files, fd, reading, signal);
+  }
+
+  /** An unreadable file is put aside, a busy machine's refusal is not held against it. */
+  #damaged(digest: Digest, error: ReapiError): ReapiError {
+    if (error.kind !== 'data-loss') return error;
+    this.#folder.quarantine(fileName(digest), error.message);
+    return blobNotFound(digest);
+  }
+
+  async #putVerified(digest: Digest, bytes: Uint8Array): Promise<void> {
+    const pending = this.#folder.begin(fileName(digest), digest.sizeBytes);
+    try {
+      if (bytes.length <= SMALL_BYTES) pending.write(bytes);
+      else await pending.writeAsync([bytes]);
+      await this.#publish(pending, digest);
+    } finally {
+      pending.abandon();
+    }
+  }
+
+  /** When room is short because the same blob is being uploaded already, that upload may be ours too (R-CAS-20). */
+  async #putLarge(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
+    const name = fileName(digest);
+    for (;;) {
+      let pending: PendingFile;
+      try {
+        pending = this.#folder.begin(name, digest.sizeBytes);
+      } catch (error) {
+        const other = this.#uploads.get(name);
+        if (other === undefined || !isKind(error, 'quota-exceeded')) throw error;
+        await unlessAborted(other, signal);
+        if (!this.#touch(digest)) continue;
+        discard(bytes);
+        return;
+      }
+      const upload = this.#upload(pending, digest, abortable(bytes, signal));
+      const settled = upload.then(noResult, noResult);
+      this.#uploads.set(name, settled);
+      try {
+        return await upload;
+      } finally {
+        if (this.#uploads.get(name) === settled) this.#uploads.delete(name);
+      }
+    }
+  }
+
+  async #upload(pending: PendingFile, digest: Digest, bytes: ByteStream): Promise<void> {
+    try {
+      let gathered: Uint8Array[] = [];
+      let gatheredBytes = 0;
+      for await (const chunk of verified(digest, bytes)) {
+        if (this.#touch(digest)) return;
+        gathered.push(chunk);
+        gatheredBytes += chunk.length;
+        if (gatheredBytes < GATHER_BYTES) continue;
+        await pending.writeAsync(gathered);
+        gathered = [];
+        gatheredBytes = 0;
+      }
+      await pending.writeAsync(gathered);
+      await this.#publish(pending, digest);
+    } finally {
+      pending.abandon();
+    }
+  }
+
+  /** Another upload of the same blob may have been faster. */
+  async #publish(pending: PendingFile, digest: Digest): Promise<void> {
+    if (!this.#touch(digest)) await pending.publish();
+  }
+}
+
+/** Fails at the last chunk if the chunks together are not the blob. */
+function wholeBlobCheck(digest: Digest): (chunk: Uint8Array, isLast: boolean) => void {
+  const hasher = createHasher(digest.function);
+  return (chunk, isLast) => {
+    hasher.update(chunk);
+    if (!isLast || hasher.finish().hash === digest.hash) return;
+    throw new ReapiError('data-loss', `the stored bytes of ${digestPath(digest)} are damaged`, { expected: digest });
+  };
+}
+
+function noResult(): undefined {
+  return undefined;
+}
