@@ -17,6 +17,7 @@ import { Status } from '../gen/google/rpc/status.ts';
 import type { Clock, Timer } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Call } from './call.ts';
+import { type RequestStream, type ResponseStream, requestsOf, respond } from './grpc-js-streams.ts';
 import type { Messages, Method } from './methods.ts';
 import { headerText, requestMetadataOf } from './request-headers.ts';
 import { isOurFault, toTrailerStatus } from './status.ts';
@@ -54,14 +55,13 @@ export interface GrpcServerOptions {
   readonly logRequests: boolean;
 }
 
-type AnyServerCall =
-  | ServerUnaryCall<Uint8Array, Uint8Array>
-  | ServerReadableStream<Uint8Array, Uint8Array>
-  | ServerWritableStream<Uint8Array, Uint8Array>
-  | ServerDuplexStream<Uint8Array, Uint8Array>;
+type AnyServerCall = ServerUnaryCall<Uint8Array, Uint8Array> | RequestStream | ResponseStream;
 
-/** Messages that may wait in memory of a stream, each way; the rest waits in the peer, held back by the window. */
-const STREAM_BUFFERED_MESSAGES = 4;
+/** Turns of the event loop that a status takes from a failing handler to the socket, with a reserve. Seen: 2. */
+const FORCE_TURNS = 20;
+
+/** A timer of Node may fire this much before the wall clock says so. */
+const TIMER_SLACK_MS = 2;
 
 const asBuffer = (message: Uint8Array): Buffer =>
   Buffer.isBuffer(message) ? message : Buffer.from(message.buffer, message.byteOffset, message.byteLength);
@@ -109,26 +109,31 @@ export class GrpcJsServer {
   /** Takes no new connections and calls, lets running ones end, and closes. After `graceMs` whatever is left is aborted (R-XC-11). */
   async stop(graceMs: number): Promise<void> {
     const { clock } = this.#options;
-    await new Promise<void>((resolve) => {
-      const timer = clock.wakeAt(clock.monotonicMs() + graceMs, () => this.force());
-      this.#server.tryShutdown(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    const timer = clock.wakeAt(clock.monotonicMs() + graceMs, () => this.force());
+    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    // grpc-js is content with sessions that are closing.
+    await Promise.all([...this.#sessions].map((session) => new Promise((resolve) => session.once('close', resolve))));
+    timer.cancel();
   }
 
   /**
-   * Aborts every call now, and breaks the connections after one turn of the event loop, in which calls that heed
-   * their signal still tell the caller UNAVAILABLE. grpc-js does not do the second part while channelz is off.
+   * Aborts every call now, and breaks the connections some turns of the event loop later: calls that heed their
+   * signal still tell the caller UNAVAILABLE. The breaking is ours, as grpc-js forgets it while channelz is off.
    */
   force(): void {
     this.#stopping.abort(new ReapiError('unavailable', 'the server is stopping'));
     this.#server.forceShutdown();
     for (const session of this.#sessions) session.close();
-    setImmediate(() => {
-      for (const session of this.#sessions) session.destroy();
-    });
+    this.#breakConnections(FORCE_TURNS);
+  }
+
+  #breakConnections(turns: number): void {
+    if (this.#sessions.size === 0) return;
+    if (turns > 0) {
+      setImmediate(() => this.#breakConnections(turns - 1));
+      return;
+    }
+    for (const session of this.#sessions) session.destroy();
   }
 
   #admit(session: Http2Session): void {
@@ -197,21 +202,10 @@ export class GrpcJsServer {
     );
   }
 
-  #stream(
-    path: string,
-    call: ServerWritableStream<Uint8Array, Uint8Array> | ServerDuplexStream<Uint8Array, Uint8Array>,
-    handle: (context: Call) => Messages,
-  ): void {
+  #stream(path: string, call: ResponseStream, handle: (context: Call) => Messages): void {
     const startedMs = this.#options.clock.monotonicMs();
     const { context, release } = this.#contextOf(path, call);
-    // Or sixteen messages of up to 4 MiB would wait for a slow reader.
-    Reflect.get(call, '_writableState').highWaterMark = STREAM_BUFFERED_MESSAGES;
-    const run = async (): Promise<void> => {
-      for await (const message of handle(context)) {
-        if (context.signal.aborted) throw context.signal.reason;
-        if (!call.write(message)) await drained(call, context.signal);
-      }
-    };
+    const run = async (): Promise<void> => respond(call, handle(context), context.signal);
     run().then(
       () => {
         release();
@@ -227,15 +221,17 @@ export class GrpcJsServer {
 
   #contextOf(path: string, call: AnyServerCall): { readonly context: Call; readonly release: () => void } {
     const abort = new AbortController();
-    const onCancel = (): void => abort.abort(new ReapiError('cancelled', 'the caller cancelled the call'));
+    const deadline = Number(call.getDeadline());
+    const timedOut = new ReapiError('timed-out', 'the deadline of the call has passed');
+    const cancelled = new ReapiError('cancelled', 'the caller cancelled the call');
+    // grpc-js reports both alike.
+    const isLate = (): boolean => this.#options.clock.nowMs() >= deadline - TIMER_SLACK_MS;
+    const onCancel = (): void => abort.abort(isLate() ? timedOut : cancelled);
     const onStop = (): void => abort.abort(this.#stopping.signal.reason);
     const events: EventEmitter = call;
     events.on('cancelled', onCancel);
     this.#stopping.signal.addEventListener('abort', onStop, { once: true });
-    const deadline = Number(call.getDeadline());
-    const timer = this.#atDeadline(deadline, () =>
-      abort.abort(new ReapiError('timed-out', 'the deadline of the call has passed')),
-    );
+    const timer = this.#atDeadline(deadline, () => abort.abort(timedOut));
     const context: Call = {
       path,
       signal: abort.signal,
@@ -276,36 +272,4 @@ export class GrpcJsServer {
     this.#options.onCallEnd({ path, code, durationMs });
     if (this.#options.logRequests) this.#options.log.info({ path, code, durationMs }, 'call');
   }
-}
-
-async function* requestsOf(
-  call: ServerReadableStream<Uint8Array, Uint8Array> | ServerDuplexStream<Uint8Array, Uint8Array>,
-): Messages {
-  Reflect.get(call, '_readableState').highWaterMark = STREAM_BUFFERED_MESSAGES;
-  try {
-    // Not the default iterator: leaving it early would destroy the call, which must still answer.
-    for await (const message of call.iterator({ destroyOnReturn: false })) yield message as Uint8Array;
-  } catch (error) {
-    throw new ReapiError('cancelled', 'the caller broke the call off', { cause: error });
-  }
-}
-
-/** Resolves when the stream takes more. @throws the signal's reason when the call ends instead. */
-function drained(call: EventEmitter, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const onDrain = (): void => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    };
-    const onAbort = (): void => {
-      call.off('drain', onDrain);
-      reject(signal.reason);
-    };
-    call.once('drain', onDrain);
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
 }
