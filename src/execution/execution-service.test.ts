@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { ExecutionWorld, instance, never } from '../../test/support/execution-world.ts';
 import { fakeCall } from '../../test/support/fake-call.ts';
+import type { InlineHints } from '../action-cache/inline-outputs.ts';
 import { type Authorizer, OpenAuthorizer, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
 import type { ActionKey } from '../digest/action-key.ts';
 import { digestToWire } from '../digest/digest.ts';
@@ -21,7 +22,7 @@ import {
   Operation,
   WaitOperationRequest,
 } from '../gen/google/longrunning/operations.ts';
-import { executionMethods, type InlineHints } from './execution-service.ts';
+import { executionMethods } from './execution-service.ts';
 import { operationsMethods } from './operations-service.ts';
 
 class Service extends ExecutionWorld {

@@ -1,6 +1,7 @@
+import type { InlineHints } from '../action-cache/inline-outputs.ts';
 import { type Authorizer, demand } from '../auth/authorizer.ts';
 import { digestFromWire } from '../digest/digest.ts';
-import { resolveDigestFunction } from '../digest/digest-function.ts';
+import { type DigestFunction, resolveDigestFunction } from '../digest/digest-function.ts';
 import type { InstanceNames } from '../digest/instance-name.ts';
 import { ReapiError } from '../errors.ts';
 import {
@@ -15,20 +16,18 @@ import type { Executions } from './executions.ts';
 import type { Operations } from './operations.ts';
 import { operationMessage } from './operations-service.ts';
 
-/** Which outputs a caller wants inside the result. */
-export interface InlineHints {
-  readonly stdout: boolean;
-  readonly stderr: boolean;
-  readonly files: readonly string[];
-}
-
 /** What the service works with. */
 export interface ExecutionServiceParts {
   readonly operations: Operations;
   readonly executions: Executions;
   readonly instances: InstanceNames;
   readonly authorizer: Authorizer;
-  readonly inline: (result: ActionResult, hints: InlineHints, signal: AbortSignal) => Promise<ActionResult>;
+  readonly inline: (
+    result: ActionResult,
+    hints: InlineHints,
+    fn: DigestFunction,
+    signal: AbortSignal,
+  ) => Promise<ActionResult>;
   /** Aborts when the server begins to stop: streams end with UNAVAILABLE, which clients take as a cut (R-EX-07, R-XC-11). */
   readonly stopping: AbortSignal;
 }
@@ -54,7 +53,7 @@ async function* execute(parts: ExecutionServiceParts, request: ExecuteRequest, c
     skipCacheLookup: request.skipCacheLookup,
     priority: request.executionPolicy?.priority ?? 0,
     requestMetadata: call.requestMetadata,
-    inline: (result, signal) => parts.inline(result, hints, signal),
+    inline: (result, signal) => parts.inline(result, hints, fn, signal),
   });
   yield* follow(parts, name, call.signal);
 }

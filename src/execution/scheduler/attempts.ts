@@ -99,7 +99,6 @@ export class Attempts<Work, Result> {
   #confirm(lease: Lease<Work, Result>, slot: Slot<Work, Result>, nowMs: number): void {
     if (lease === slot.lease) {
       lease.state = 'running';
-      lease.resends = 0;
     } else if (slot.lease === undefined && this.#parts.placement.fits(lease.task.group, slot.offers)) {
       this.#revive(lease, slot, nowMs);
     }
@@ -109,7 +108,6 @@ export class Attempts<Work, Result> {
   #revive(lease: Lease<Work, Result>, slot: Slot<Work, Result>, nowMs: number): void {
     if (lease.task.state !== 'queued') return;
     lease.state = 'running';
-    lease.resends = 0;
     this.#hold(slot, lease, nowMs);
   }
 

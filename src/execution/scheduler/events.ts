@@ -81,6 +81,7 @@ export type Outcome<Result> =
   | { readonly type: 'result'; readonly result: Result; readonly recordFailed?: ReapiError }
   | { readonly type: 'failed'; readonly error: ReapiError };
 
+/** What the host has to do, in this order, after an event. */
 export type Effect<Work, Result> =
   /**
    * What this slot should hold from now on (nothing, or one lease): the whole truth, not a difference; repeated on every sync.

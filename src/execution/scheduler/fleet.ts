@@ -74,10 +74,6 @@ export class Fleet<Work, Result> {
     return this.#slots.get(name);
   }
 
-  slots(): Iterable<Slot<Work, Result>> {
-    return this.#slots.values();
-  }
-
   /** Every offer that has slots, or had some a short while ago. */
   get offers(): Iterable<OfferGroup<Work, Result>> {
     return this.#offers.values();

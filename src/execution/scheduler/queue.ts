@@ -66,8 +66,9 @@ export class Queue<Work, Result> {
     return group;
   }
 
-  /** Queues a task in its group. */
+  /** Queues a task in its group, or in the one that took its place while the task was away. */
   push(task: Task<Work, Result>): void {
+    task.group = this.#groups.get(task.group.text) ?? task.group;
     this.#groups.set(task.group.text, task.group);
     task.group.tasks.push(task);
     this.#busy.add(task.group);

@@ -140,7 +140,7 @@ class StateMachine<Work, Result> implements Scheduler<Work, Result> {
       if (slot !== undefined) this.#startNow(task, slot);
       else if (this.#queue.size > this.#options.maxQueuedTasks)
         this.#tasks.fail(task, 'queue-full', 'the queue is full');
-      else if (this.#isHopeless(task.group)) this.#failOne(task, 'no-such-platform');
+      else if (this.#isHopeless(task.group)) this.#failGroup(task.group, 'no-such-platform');
     }
     if (task.state === 'over' || (shared === undefined && task.state === 'leased')) return;
     this.#effects.stage(operation, task.state === 'queued' ? this.#whyWaiting(task.group) : undefined);
@@ -221,12 +221,9 @@ class StateMachine<Work, Result> implements Scheduler<Work, Result> {
   }
 
   #failGroup(group: TaskGroup<Work, Result>, kind: 'no-such-platform' | 'unavailable'): void {
+    const message = this.#placement.explain(group);
     const tasks = [...group.tasks.items()].sort((a, b) => (comesBefore(a, b) ? -1 : 1));
-    for (const task of tasks) this.#failOne(task, kind);
-  }
-
-  #failOne(task: Task<Work, Result>, kind: 'no-such-platform' | 'unavailable'): void {
-    this.#tasks.fail(task, kind, this.#placement.explain(task.group));
+    for (const task of tasks) this.#tasks.fail(task, kind, message);
   }
 
   #whyWaiting(group: TaskGroup<Work, Result>): string | undefined {

@@ -50,6 +50,6 @@ export interface Lease<Work, Result> {
    * `lost`: another attempt was called for, but this one may still come back; `over`: nothing can come of it.
    */
   state: 'sent' | 'running' | 'lost' | 'over';
-  /** How often it was sent again since the slot last confirmed it. */
+  /** How often it was sent again before the slot confirmed it. */
   resends: number;
 }
