@@ -1,0 +1,164 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { Command, CommanderError, Option } from 'commander';
+import { stringify } from 'yaml';
+import type { RunningRole } from '../compose/roles.ts';
+import { dialTarget } from '../config/address.ts';
+import { FLAG_KEYS, type FlagKey, type FlagValue, overrideOf } from '../config/flags.ts';
+import { type Config, type ConfigurationProblem, type Environment, loadConfig } from '../config/load.ts';
+import { nearest } from '../config/nearest.ts';
+import { EXIT, runRole, type Surroundings } from './run-role.ts';
+
+/** What the program needs of the rest of the project and of the process. */
+export interface CliDependencies extends Surroundings {
+  readonly roles: Readonly<Record<'serve' | 'server' | 'worker', (config: Config) => Promise<RunningRole>>>;
+  /** Whether the server at an address says that it serves. @throws if it cannot be reached. */
+  readonly checkHealth: (target: string, timeoutMs: number) => Promise<boolean>;
+  /** Default: the process's. */
+  readonly environment?: Environment;
+}
+
+/** A wrong flag or configuration: exit code 2. */
+class UsageError extends Error {}
+
+/** How long `gantry health` waits if it is not told otherwise, in seconds. */
+const HEALTH_TIMEOUT_SECONDS = '5';
+
+/**
+ * Runs the program.
+ * @param args without the interpreter and the script.
+ * @returns the exit code: 0 success, 1 failure, 2 wrong flags or configuration.
+ */
+export async function runCli(args: readonly string[], dependencies: CliDependencies): Promise<number> {
+  let exitCode: number = EXIT.success;
+  const program = createProgram(dependencies, (code) => {
+    exitCode = code;
+  });
+  try {
+    refuseUnknownCommand(program, args[0]);
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.success : EXIT.usage;
+    dependencies.err(`gantry: ${error instanceof Error ? error.message : String(error)}\n`);
+    return error instanceof UsageError ? EXIT.usage : EXIT.failure;
+  }
+}
+
+function createProgram(dependencies: CliDependencies, exit: (code: number) => void): Command {
+  const program = new Command('gantry')
+    .description('Remote execution and caching for Bazel and other build tools (REAPI v2).')
+    .version(version())
+    .exitOverride()
+    .configureOutput({ writeOut: dependencies.out, writeErr: dependencies.err })
+    .showHelpAfterError('(gantry --help lists commands, gantry COMMAND --help their flags)');
+  const addRole = (role: 'serve' | 'server' | 'worker', help: string, isDefault: boolean): void => {
+    const roles = role === 'worker' ? ['all', 'worker'] : ['all', 'server'];
+    const flags = FLAG_KEYS.filter((flag) => roles.includes(flag.roles));
+    configurable(program.command(role, { isDefault }).description(help), flags).action(async (given) => {
+      const config = load(given, dependencies);
+      exit(await runRole(() => dependencies.roles[role](config), dependencies, runOptionsOf(config)));
+    });
+  };
+  addRole('serve', 'server with an embedded worker (the default)', true);
+  addRole('server', 'server without a worker', false);
+  addRole('worker', 'worker for a server elsewhere', false);
+  addConfigCommand(program, dependencies);
+  addHealthCommand(program, dependencies, exit);
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => dependencies.out(`${version()}\n`));
+  return program;
+}
+
+function addConfigCommand(program: Command, dependencies: CliDependencies): void {
+  const config = program.command('config').description('check or print the configuration');
+  configurable(config.command('check [file]').description('report everything that is wrong with it'), FLAG_KEYS).action(
+    (file: string | undefined, given: Given) => {
+      load(file === undefined ? given : { ...given, config: file }, dependencies);
+      dependencies.out('The configuration is valid.\n');
+    },
+  );
+  configurable(config.command('print').description('print it with all defaults, as YAML'), FLAG_KEYS).action(
+    (given: Given) => dependencies.out(stringify(load(given, dependencies))),
+  );
+}
+
+function addHealthCommand(program: Command, dependencies: CliDependencies, exit: (code: number) => void): void {
+  program
+    .command('health')
+    .description('ask a server whether it serves; exit code 0 if it does')
+    .option('--config <file>', 'configuration file, for the address')
+    .option('--server <address>', 'HOST:PORT or unix:/path; default: where this configuration listens')
+    .option('--timeout-seconds <seconds>', 'how long to wait', HEALTH_TIMEOUT_SECONDS)
+    .action(async (given: { config?: string; server?: string; timeoutSeconds: string }) => {
+      const timeoutMs = Number(given.timeoutSeconds) * 1000;
+      if (!(timeoutMs > 0)) throw new UsageError('--timeout-seconds must be a number above 0');
+      const address =
+        given.server ?? localAddress(load({ ...(given.config && { config: given.config }) }, dependencies));
+      const target = dialTarget(address);
+      if (target === undefined) throw new UsageError(`"${address}" is not an address; use HOST:PORT or unix:/path`);
+      const isServing = await dependencies.checkHealth(target, timeoutMs);
+      dependencies.out(isServing ? 'SERVING\n' : 'NOT_SERVING\n');
+      exit(isServing ? EXIT.success : EXIT.failure);
+    });
+}
+
+/** Flags by attribute name, as commander hands them over. */
+type Given = Readonly<Record<string, FlagValue | undefined>>;
+
+function configurable(command: Command, flags: readonly FlagKey[]): Command {
+  command.option('--config <file>', 'configuration file, YAML or JSON');
+  for (const flag of flags) {
+    const option = new Option(flag.syntax, flag.help);
+    if (flag.isRepeatable) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
+    command.addOption(option);
+  }
+  return command;
+}
+
+/** @throws UsageError listing every problem. */
+function load(given: Given, dependencies: CliDependencies): Config {
+  const flags = FLAG_KEYS.flatMap((flag) => {
+    const value = given[new Option(flag.syntax).attributeName()];
+    return value === undefined ? [] : [overrideOf(flag, value)];
+  });
+  const { config: file } = given;
+  const loaded = loadConfig({
+    flags,
+    ...(typeof file === 'string' && { file }),
+    ...(dependencies.environment && { environment: dependencies.environment }),
+  });
+  if (!loaded.ok) throw new UsageError(['the configuration is wrong:', ...loaded.problems.map(line)].join('\n'));
+  for (const warning of loaded.warnings) dependencies.err(`gantry: ${warning}\n`);
+  return loaded.config;
+}
+
+function line({ source, key, message }: ConfigurationProblem): string {
+  return `  ${[source, key, message].filter((part) => part !== '').join(': ')}`;
+}
+
+/** With a default command every unknown word would be taken for an argument of it. */
+function refuseUnknownCommand(program: Command, word: string | undefined): void {
+  if (word === undefined || word.startsWith('-')) return;
+  const known = ['help', ...program.commands.map((command) => command.name())];
+  if (known.includes(word)) return;
+  const near = nearest(word, known);
+  throw new UsageError(`unknown command "${word}"${near === undefined ? '' : `; did you mean ${near}?`}`);
+}
+
+/** Where a client on this machine finds the server that this configuration starts. */
+function localAddress(config: Config): string {
+  return config.listen.grpc.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
+}
+
+function runOptionsOf(config: Config) {
+  return { hostName: hostname(), isReadOnly: config.readOnly, graceMs: config.stop.graceSeconds * 1000 };
+}
+
+/** Version of this program, from its package. */
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return String(Reflect.get(JSON.parse(text), 'version'));
+}

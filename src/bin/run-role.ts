@@ -1,0 +1,68 @@
+import type { RunningRole } from '../compose/roles.ts';
+import { type ReadyOptions, readyBlock } from './ready-block.ts';
+
+/** Exit codes, as shells and service managers see them. */
+export const EXIT = { success: 0, failure: 1, usage: 2 } as const;
+
+/** The process around a role. */
+export interface Surroundings {
+  /** Writes to standard output and standard error. */
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Calls `handler` at every SIGTERM and SIGINT. @returns ends it. */
+  readonly onStopSignal: (handler: () => void) => () => void;
+  /** Tells the service manager. @returns what went wrong. */
+  readonly notify: (state: 'READY=1' | 'STOPPING=1') => Promise<string | undefined>;
+}
+
+/** How a role is run. */
+export interface RunOptions extends ReadyOptions {
+  /** How long running calls may go on after the first signal. */
+  readonly graceMs: number;
+}
+
+/**
+ * Starts a role and stays until it ends by itself or is told to.
+ *
+ * - The first signal stops it gracefully; one that comes during the start takes effect right after it.
+ * - The second aborts what is left, or the start, and makes the exit code a failure.
+ * - A role that ends by itself with an error is stopped and makes it a failure too.
+ *
+ * @returns the exit code. @throws what starting throws.
+ */
+export async function runRole(
+  start: () => Promise<RunningRole>,
+  surroundings: Surroundings,
+  options: RunOptions,
+): Promise<number> {
+  const first = Promise.withResolvers<'told'>();
+  const second = Promise.withResolvers<'forced'>();
+  let isTold = false;
+  const unsubscribe = surroundings.onStopSignal(() => {
+    if (isTold) second.resolve('forced');
+    else first.resolve('told');
+    isTold = true;
+  });
+  try {
+    const running = await Promise.race([start(), second.promise]);
+    if (running === 'forced') return EXIT.failure;
+    if (!isTold) await announce(running, surroundings, options);
+    const end = await Promise.race([running.done, first.promise]);
+    if (end instanceof Error) surroundings.err(`gantry: ${end.message}\n`);
+    report(await surroundings.notify('STOPPING=1'), surroundings);
+    const stopped = await Promise.race([running.stop(options.graceMs), second.promise]);
+    if (stopped === 'forced') running.force();
+    return stopped === 'forced' || end instanceof Error ? EXIT.failure : EXIT.success;
+  } finally {
+    unsubscribe();
+  }
+}
+
+async function announce(running: RunningRole, surroundings: Surroundings, options: RunOptions): Promise<void> {
+  surroundings.out(readyBlock(running.ready, options));
+  report(await surroundings.notify('READY=1'), surroundings);
+}
+
+function report(problem: string | undefined, surroundings: Surroundings): void {
+  if (problem !== undefined) surroundings.err(`gantry: ${problem}\n`);
+}

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Config, childEnvironment, isReadinessAwaited, type LoadOptions, loadConfig } from './load.ts';
+
+const machine = { cpus: 6, homeFolder: '/home/ann', hostName: 'build-1' };
+
+function load(options: LoadOptions = {}) {
+  return loadConfig({ environment: {}, machine, ...options });
+}
+
+function configOf(options: LoadOptions = {}): Config {
+  const loaded = load(options);
+  assert.ok(loaded.ok, JSON.stringify(loaded));
+  return loaded.config;
+}
+
+function problemsOf(options: LoadOptions): readonly string[] {
+  const loaded = load(options);
+  assert.equal(loaded.ok, false);
+  return loaded.problems.map((problem) => `${problem.source}: ${problem.key}: ${problem.message}`);
+}
+
+describe('loadConfig', () => {
+  let folder: string;
+
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'gantry-config-'));
+  });
+
+  after(() => rmSync(folder, { recursive: true }));
+
+  const fileOf = (text: string): string => {
+    const file = join(folder, 'gantry.yaml');
+    writeFileSync(file, text);
+    return file;
+  };
+
+  it('needs neither file nor variables', () => {
+    const config = configOf();
+    assert.equal(config.listen.grpc, '127.0.0.1:8980');
+    assert.equal(config.listen.http, '127.0.0.1:8981');
+    assert.equal(config.dataFolder, '/home/ann/.local/state/gantry');
+    assert.equal(config.worker.folder, '/home/ann/.local/state/gantry/worker');
+    assert.equal(config.worker.slots, 6);
+    assert.equal(config.worker.nodeName, 'build-1');
+    assert.equal(config.execution.maxFinishedOperations, 100_000);
+    assert.deepEqual(config.execution.platform.ignore, ['persistentWorkerKey', 'persistentWorkerProtocol']);
+  });
+
+  it('uses the real machine unless told otherwise', () => {
+    const loaded = loadConfig({ environment: {} });
+    assert.ok(loaded.ok && loaded.config.worker.slots >= 1);
+  });
+
+  it('keeps data under XDG_STATE_HOME if that is an absolute path', () => {
+    assert.equal(configOf({ environment: { XDG_STATE_HOME: '/state' } }).dataFolder, '/state/gantry');
+    assert.equal(configOf({ environment: { XDG_STATE_HOME: 'state' } }).dataFolder, '/home/ann/.local/state/gantry');
+  });
+
+  it('expands the home folder at the start of a path and nowhere else', () => {
+    const at = (dataFolder: string) => configOf({ file: fileOf(`dataFolder: '${dataFolder}'`) }).dataFolder;
+    assert.equal(at('~/x'), '/home/ann/x');
+    assert.equal(at('/a/~/x'), '/a/~/x');
+    assert.equal(at('/a/~$XDG_STATE_HOME'), '/a/~$XDG_STATE_HOME');
+  });
+
+  it('reads YAML and JSON alike', () => {
+    assert.equal(
+      configOf({ file: fileOf('store:\n  maxSizeBytes: 3 GiB # small\n') }).store.maxSizeBytes,
+      3 * 1024 ** 3,
+    );
+    assert.equal(configOf({ file: fileOf('{"store": {"maxSizeBytes": 4194304}}') }).store.maxSizeBytes, 4_194_304);
+    assert.equal(configOf({ file: fileOf('') }).store.sync, 'file');
+  });
+
+  it('takes a key without a value for one that is not set', () => {
+    assert.equal(configOf({ file: fileOf('store:\n  # sync: none\nreadOnly:\n') }).store.sync, 'file');
+  });
+
+  it('lets flags win over variables and variables over the file', () => {
+    const file = fileOf('limits: { maxTreeDirectories: 1001, maxTreeDepth: 17, maxSuspendedUploads: 3 }');
+    const environment = { GANTRY_LIMITS_MAX_TREE_DIRECTORIES: '1002', GANTRY_LIMITS_MAX_TREE_DEPTH: '18' };
+    const flags = [{ path: ['limits', 'maxTreeDirectories'], value: 1005, source: '--tree' }];
+    const { limits } = configOf({ file, environment, flags });
+    assert.deepEqual([limits.maxTreeDirectories, limits.maxTreeDepth, limits.maxSuspendedUploads], [1005, 18, 3]);
+  });
+
+  it('takes the name of the file from GANTRY_CONFIG', () => {
+    const file = fileOf('readOnly: true');
+    assert.equal(configOf({ environment: { GANTRY_CONFIG: file } }).readOnly, true);
+  });
+
+  it('takes an empty variable for one that is not set', () => {
+    assert.equal(configOf({ environment: { GANTRY_DATA_FOLDER: '', GANTRY_CONFIG: '' } }).store.sync, 'file');
+  });
+
+  it('reports every problem with key and place', () => {
+    const file = fileOf('store:\n  maxSizeByte: 5\n  sync: foo\nworker: 5\n');
+    const environment = { GANTRY_LIMITS_MAX_TREE_DIRECTORIES: 'many' };
+    const flags = [{ path: ['listen', 'grpc'], value: 'nowhere', source: '--listen' }];
+    const expected = [
+      '--listen: listen.grpc: must be HOST:PORT, [IPV6]:PORT or unix:/path',
+      `GANTRY_LIMITS_MAX_TREE_DIRECTORIES: limits.maxTreeDirectories: Invalid input: expected number, received string`,
+      `${file}:2:16: store.maxSizeByte: there is no such key; did you mean maxSizeBytes?`,
+      `${file}:3:9: store.sync: Invalid option: expected one of "file"|"none"`,
+      `${file}:4:9: worker: Invalid input: expected object, received number`,
+    ];
+    assert.deepEqual(problemsOf({ file, environment, flags }).toSorted(), expected.toSorted());
+  });
+
+  it('names the nearest key only if one is near', () => {
+    const file = fileOf('colour: 5');
+    assert.deepEqual(problemsOf({ file }), [`${file}:1:9: colour: there is no such key`]);
+  });
+
+  it('refuses unknown keys inside lists and alternatives', () => {
+    const file = fileOf(
+      'instanceNames: { kind: list, names: [a], extra: 1 }\nworker: { platform: [{ name: a, value: b, c: d }] }',
+    );
+    assert.deepEqual(
+      problemsOf({ file }).map((problem) => problem.slice(file.length)),
+      [':1:49: instanceNames.extra: there is no such key', ':2:46: worker.platform.0.c: there is no such key'],
+    );
+  });
+
+  for (const [what, text] of [
+    ['a syntax error', 'store: [1\n'],
+    ['a key given twice', 'readOnly: true\nreadOnly: false\n'],
+    [
+      'aliases that explode',
+      `a: &a [x, x]\n${[...'bcdefgh'].map((name, at) => `${name}: &${name} [${`*${'abcdefgh'[at]}, `.repeat(9)}]`).join('\n')}`,
+    ],
+    ['a list', '- 1'],
+    ['too long a file', `# ${'x'.repeat(1_000_000)}`],
+  ] as const) {
+    it(`refuses ${what}`, () => {
+      const file = fileOf(text);
+      const [problem] = problemsOf({ file });
+      assert.ok(problem?.startsWith(file), problem);
+    });
+  }
+
+  it('refuses a file that cannot be read', () => {
+    const file = join(folder, 'absent.yaml');
+    assert.match(problemsOf({ file }).join(), /cannot be read: ENOENT/);
+  });
+
+  it('warns of a variable that is nearly a known one, and ignores those of others', () => {
+    const environment = { GANTRY_STORE_MAX_SIZE_BYTE: '1', GANTRY_PORT: 'tcp://10.0.0.1:8980', OTHER: 'x' };
+    const loaded = load({ environment });
+    assert.ok(loaded.ok);
+    assert.deepEqual(loaded.warnings, [
+      'the variable GANTRY_STORE_MAX_SIZE_BYTE is ignored; did you mean GANTRY_STORE_MAX_SIZE_BYTES?',
+    ]);
+  });
+
+  it('freezes the result all the way down', () => {
+    const config = configOf();
+    assert.ok(Object.isFrozen(config) && Object.isFrozen(config.execution.platform.ignore));
+    assert.throws(() => Reflect.apply(Array.prototype.push, config.worker.platform, [1]), TypeError);
+  });
+
+  it('law: a printed configuration loads as the same configuration', () => {
+    const config = configOf({ environment: { GANTRY_INSTANCE_NAMES: '{kind: list, names: [main]}' } });
+    assert.deepEqual(configOf({ file: fileOf(JSON.stringify(config)) }), config);
+  });
+});
+
+describe('isReadinessAwaited', () => {
+  it('follows NOTIFY_SOCKET', () => {
+    assert.equal(isReadinessAwaited({ NOTIFY_SOCKET: '/run/notify' }), true);
+    assert.equal(isReadinessAwaited({}), false);
+  });
+});
+
+describe('childEnvironment', () => {
+  it('keeps everything but the configuration and the service manager', () => {
+    const environment = {
+      PATH: '/bin',
+      GANTRY_WORKER_SLOTS: '3',
+      GANTRY_CONFIG: 'x',
+      NOTIFY_SOCKET: '/n',
+      GONE: undefined,
+    };
+    assert.deepEqual(childEnvironment(environment), { PATH: '/bin' });
+  });
+});
