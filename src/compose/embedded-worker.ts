@@ -24,6 +24,7 @@ export interface EmbeddedWorkerOptions {
   /** The program's entry file. */
   readonly main: string;
   readonly arguments: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 const BACKOFF = { firstMs: 200, maxMs: 10_000, healthyMs: 30_000 };
@@ -97,6 +98,7 @@ export class EmbeddedWorker {
   #runOnce(onReady: (ready: WorkerReady) => void): Promise<string> {
     return new Promise((resolve) => {
       const child = fork(this.#options.main, this.#options.arguments, {
+        env: this.#options.environment,
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         // A terminal's Ctrl-C goes to the server, which stops the worker in order.
         detached: true,

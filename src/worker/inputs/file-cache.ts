@@ -1,0 +1,220 @@
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  utimesSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type Digest, digestKey } from '../../digest/digest.ts';
+import { digestFunctionNamed } from '../../digest/digest-function.ts';
+import { ReapiError, systemCode } from '../../errors.ts';
+
+// On disk: <folder>/v1/<two hex digits>/<function>-<hash>-<size>[x], a read-only file; `x` is the executable variant,
+// an inode of its own, because mode bits belong to the inode (T-21). Everything the index needs is in the name, so
+// that a start reads folders and no files. <folder>/v1/tmp holds files being written; a start empties it.
+
+const VERSION = 'v1';
+const NAME = /^([a-z0-9]+)-([0-9a-f]+)-(\d{1,16})(x?)$/;
+
+/** Modification time of every cached file: 2010-01-01. A link that was written through shows another one. */
+const STAMP_SECONDS = 1_262_304_000;
+const PLAIN_MODE = 0o444;
+const EXECUTABLE_MODE = 0o555;
+
+/** Errors after which a copy may still work: another file system, too many links, links forbidden. */
+const COPY_INSTEAD: ReadonlySet<string> = new Set(['EXDEV', 'EMLINK', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP']);
+
+/** A file as inputs need it: content and executable bit. */
+export interface CachedFile {
+  readonly digest: Digest;
+  readonly isExecutable: boolean;
+}
+
+/** Bounds of the cache. */
+export interface FileCacheOptions {
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+}
+
+/**
+ * Input files on the worker's disk, least recently used ones dropped first. Inputs are hard links to them, so dropping
+ * a file never disturbs an action that uses it.
+ */
+export class FileCache {
+  readonly #folder: string;
+  readonly #options: FileCacheOptions;
+  /** Size by name; insertion order is age. */
+  readonly #entries = new Map<string, number>();
+  #sizeBytes = 0;
+  #temporaries = 0;
+  #quarantined = 0;
+
+  /** Opens or creates a cache in `folder`, which belongs to it alone. @throws internal if the folder cannot be used. */
+  constructor(folder: string, options: FileCacheOptions) {
+    this.#folder = join(folder, VERSION);
+    this.#options = options;
+    try {
+      rmSync(join(this.#folder, 'tmp'), { recursive: true, force: true });
+      mkdirSync(join(this.#folder, 'tmp'), { recursive: true, mode: 0o700 });
+      this.#rebuild();
+    } catch (error) {
+      throw new ReapiError('internal', 'the file cache cannot be opened', { cause: error });
+    }
+    this.#shrink();
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get entries(): number {
+    return this.#entries.size;
+  }
+
+  /** Files that were dropped because an action had written through a link (R-CM-12). */
+  get quarantined(): number {
+    return this.#quarantined;
+  }
+
+  /** A path for a file that `add` will take. */
+  temporaryPath(): string {
+    return join(this.#folder, 'tmp', String(this.#temporaries++));
+  }
+
+  /** Takes over a finished file with these very bytes. */
+  add(file: CachedFile, temporaryPath: string): void {
+    chmodSync(temporaryPath, file.isExecutable ? EXECUTABLE_MODE : PLAIN_MODE);
+    utimesSync(temporaryPath, STAMP_SECONDS, STAMP_SECONDS);
+    const name = nameOf(file);
+    renameSync(temporaryPath, this.#pathOf(name));
+    this.#forget(name);
+    this.#entries.set(name, file.digest.sizeBytes);
+    this.#sizeBytes += file.digest.sizeBytes;
+  }
+
+  /** Makes `target` this file, by link or copy. False if it is not cached. Call `shrink` after a round of adds and links. */
+  link(file: CachedFile, target: string): boolean {
+    const name = nameOf(file);
+    if (!this.#touch(name) && !this.#copyVariant(file)) return false;
+    try {
+      this.#linkOrCopy(this.#pathOf(name), target, file.isExecutable);
+      return true;
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      // Somebody removed the file behind our back.
+      this.#forget(name);
+      return false;
+    }
+  }
+
+  /** Drops the file if it was written through one of its links. Cheap: one lstat. */
+  verify(file: CachedFile): void {
+    const name = nameOf(file);
+    if (!this.#entries.has(name)) return;
+    const stat = lstatSync(this.#pathOf(name), { throwIfNoEntry: false });
+    const mode = file.isExecutable ? EXECUTABLE_MODE : PLAIN_MODE;
+    const isIntact =
+      stat !== undefined &&
+      stat.size === file.digest.sizeBytes &&
+      stat.mtimeMs === STAMP_SECONDS * 1000 &&
+      (stat.mode & 0o7777) === mode;
+    if (isIntact) return;
+    this.#quarantined++;
+    this.#drop(name);
+  }
+
+  /** Drops the oldest files until the bounds hold. */
+  shrink(): void {
+    this.#shrink();
+  }
+
+  #shrink(): void {
+    for (const name of this.#entries.keys()) {
+      if (this.#sizeBytes <= this.#options.maxBytes && this.#entries.size <= this.#options.maxEntries) return;
+      this.#drop(name);
+    }
+  }
+
+  /** The same bytes may be there with the other mode; copying them is cheaper than fetching. */
+  #copyVariant(file: CachedFile): boolean {
+    const other = nameOf({ digest: file.digest, isExecutable: !file.isExecutable });
+    if (!this.#touch(other)) return false;
+    this.verify({ digest: file.digest, isExecutable: !file.isExecutable });
+    if (!this.#entries.has(other)) return false;
+    const temporary = this.temporaryPath();
+    copyFileSync(this.#pathOf(other), temporary, constants.COPYFILE_FICLONE);
+    this.add(file, temporary);
+    return true;
+  }
+
+  #linkOrCopy(source: string, target: string, isExecutable: boolean): void {
+    try {
+      linkSync(source, target);
+    } catch (error) {
+      // A fetch that was tried again had placed this one already: input names are unique.
+      if (systemCode(error) === 'EEXIST') return;
+      if (!COPY_INSTEAD.has(systemCode(error) ?? '')) throw error;
+      copyFileSync(source, target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      chmodSync(target, isExecutable ? EXECUTABLE_MODE : PLAIN_MODE);
+      utimesSync(target, STAMP_SECONDS, STAMP_SECONDS);
+    }
+  }
+
+  #touch(name: string): boolean {
+    const sizeBytes = this.#entries.get(name);
+    if (sizeBytes === undefined) return false;
+    this.#entries.delete(name);
+    this.#entries.set(name, sizeBytes);
+    return true;
+  }
+
+  #drop(name: string): void {
+    this.#forget(name);
+    try {
+      unlinkSync(this.#pathOf(name));
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+    }
+  }
+
+  #forget(name: string): void {
+    this.#sizeBytes -= this.#entries.get(name) ?? 0;
+    this.#entries.delete(name);
+  }
+
+  #rebuild(): void {
+    for (let shard = 0; shard < 256; shard++) {
+      const folder = join(this.#folder, shard.toString(16).padStart(2, '0'));
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      for (const name of readdirSync(folder)) {
+        const sizeBytes = sizeFromName(name);
+        if (sizeBytes === undefined)
+          throw new ReapiError('internal', `the file cache holds "${name}", which is not its own`);
+        this.#entries.set(name, sizeBytes);
+        this.#sizeBytes += sizeBytes;
+      }
+    }
+  }
+
+  #pathOf(name: string): string {
+    const hashAt = name.indexOf('-') + 1;
+    return `${this.#folder}/${name.slice(hashAt, hashAt + 2)}/${name}`;
+  }
+}
+
+function nameOf(file: CachedFile): string {
+  return `${digestKey(file.digest).replaceAll('/', '-')}${file.isExecutable ? 'x' : ''}`;
+}
+
+function sizeFromName(name: string): number | undefined {
+  const match = NAME.exec(name);
+  if (match === null || digestFunctionNamed(match[1] ?? '') === undefined) return undefined;
+  return Number(match[3]);
+}

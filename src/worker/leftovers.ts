@@ -1,0 +1,59 @@
+import { mkdirSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { removeTree } from './remove-tree.ts';
+
+/**
+ * Ends what an earlier worker of this folder left behind and empties the folder. A process counts as left behind if its
+ * working directory or its output lies in the folder, which no process of anybody else's does, so that a reused
+ * process id is never killed.
+ * @returns how many processes were killed.
+ * @throws unavailable if the folder cannot be emptied.
+ */
+export function clearLeftovers(folder: string): number {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const killed = killProcessesIn(folder);
+  removeTree(folder);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return killed;
+}
+
+/** Kills every process whose working directory, stdout or stderr lies in the folder. Does nothing where there is no /proc. */
+export function killProcessesIn(folder: string): number {
+  const inside = `${realpathSync(folder)}/`;
+  let killed = 0;
+  for (const pid of processIds()) {
+    if (pid === process.pid) continue;
+    const isInside = ['cwd', 'fd/1', 'fd/2'].some((link) => linkTarget(`/proc/${pid}/${link}`).startsWith(inside));
+    if (isInside && kill(pid)) killed++;
+  }
+  return killed;
+}
+
+function processIds(): number[] {
+  try {
+    return readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => Number.isInteger(pid));
+  } catch {
+    // Not Linux: nothing to look at.
+    return [];
+  }
+}
+
+function linkTarget(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    // It has ended meanwhile, or is another user's and so not ours.
+    return '';
+  }
+}
+
+function kill(pid: number): boolean {
+  try {
+    process.kill(pid, 'SIGKILL');
+    return true;
+  } catch {
+    // It has ended meanwhile.
+    return false;
+  }
+}

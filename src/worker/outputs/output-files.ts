@@ -1,0 +1,82 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type Stats } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Digest } from '../../digest/digest.ts';
+import type { DigestFunction } from '../../digest/digest-function.ts';
+import { createHasher, digestOf } from '../../digest/hasher.ts';
+import { ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
+import type { ByteStream } from '../../system/byte-stream.ts';
+
+/** Bytes read at a time from large files; with it one read takes well under a millisecond. */
+const CHUNK_BYTES = 1024 * 1024;
+
+/** Something to upload: bytes in memory, or a file that is read again. */
+export type OutputBlob =
+  | { readonly digest: Digest; readonly bytes: Uint8Array }
+  | { readonly digest: Digest; readonly path: string };
+
+/** Computes the digest of a regular file without following a symlink. Small files come with their bytes. */
+export async function digestFile(
+  path: string,
+  fn: DigestFunction,
+  options: { readonly keepBelowBytes: number },
+  signal: AbortSignal,
+): Promise<{ readonly blob: OutputBlob; readonly stat: Stats }> {
+  const fd = openForReading(path);
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new ReapiError('precondition', 'an output changed its type while it was read');
+    if (stat.size <= options.keepBelowBytes) {
+      const bytes = readFileSync(fd);
+      return { blob: { digest: digestOf(fn, bytes), bytes }, stat };
+    }
+    const hasher = createHasher(fn);
+    const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+    for (;;) {
+      throwIfAborted(signal);
+      const count = readSync(fd, buffer, 0, CHUNK_BYTES, null);
+      if (count === 0) break;
+      hasher.update(buffer.subarray(0, count));
+      await nextTurn();
+    }
+    return { blob: { digest: hasher.finish(), path }, stat };
+  } catch (error) {
+    throw unreadable(error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The bytes of a file as it was when its digest was taken. @throws precondition if its size changed since. */
+export async function* readOutput(path: string, sizeBytes: number): ByteStream {
+  const fd = openForReading(path);
+  let rest = sizeBytes;
+  try {
+    for (;;) {
+      const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, rest + 1));
+      const count = readSync(fd, buffer, 0, buffer.length, null);
+      if (count === 0) break;
+      rest -= count;
+      if (rest < 0) break;
+      yield buffer.subarray(0, count);
+    }
+  } finally {
+    closeSync(fd);
+  }
+  if (rest !== 0) throw new ReapiError('precondition', 'an output file changed while it was uploaded');
+}
+
+function openForReading(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    throw unreadable(error);
+  }
+}
+
+function unreadable(error: unknown): ReapiError {
+  if (error instanceof ReapiError) return error;
+  const code = systemCode(error) ?? 'unknown';
+  // A file without read permission is the action's doing; the rest is ours.
+  const kind = code === 'EACCES' || code === 'ELOOP' || code === 'ENOENT' ? 'precondition' : 'unavailable';
+  return new ReapiError(kind, `an output cannot be read (${code})`, { cause: error });
+}

@@ -1,0 +1,48 @@
+import type { ActionKey } from '../digest/action-key.ts';
+import type { Status } from '../gen/google/rpc/status.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import { toWireStatus } from '../rpc/status.ts';
+import type { Random } from '../system/random.ts';
+import { RemoteActionCache, type ResultRecorder } from './remote-action-cache.ts';
+import { RemoteScheduler, type SlotScheduler } from './remote-scheduler.ts';
+import { RemoteStore } from './remote-store.ts';
+import type { WorkerStore } from './worker-store.ts';
+
+/** A long poll of up to two minutes, and some time for the answer (R-BB-02). */
+const IDLE_TIMEOUT_MS = 150_000;
+const CALL_TIMEOUT_MS = 60_000;
+
+/** Half a megabyte below the 4 MiB that every gRPC stack accepts (T-08). */
+const MAX_BATCH_BYTES = 3_500_000;
+
+/** A blob of this size is cheaper in a stream of its own. */
+const MAX_SMALL_BYTES = 1_000_000;
+
+/** The server as a worker sees it. */
+export interface WorkerPeers {
+  readonly scheduler: SlotScheduler;
+  readonly recorder: ResultRecorder;
+  readonly storeFor: (key: ActionKey) => WorkerStore;
+  /** The wire form of a failure, for responses. */
+  readonly statusOf: (error: unknown) => Status;
+}
+
+/**
+ * Everything over connections to servers.
+ * @param storage where the CAS and the action cache are; often the same server as the scheduler's.
+ */
+export function remotePeers(scheduler: RpcClient, storage: RpcClient, random: Random): WorkerPeers {
+  return {
+    scheduler: new RemoteScheduler(scheduler, { idleTimeoutMs: IDLE_TIMEOUT_MS, busyTimeoutMs: CALL_TIMEOUT_MS }),
+    recorder: new RemoteActionCache(storage, { callTimeoutMs: CALL_TIMEOUT_MS }),
+    storeFor: ({ instance, action }) =>
+      new RemoteStore(storage, random, {
+        instance,
+        digestFunction: action.function,
+        maxBatchBytes: MAX_BATCH_BYTES,
+        maxSmallBytes: MAX_SMALL_BYTES,
+        callTimeoutMs: CALL_TIMEOUT_MS,
+      }),
+    statusOf: toWireStatus,
+  };
+}

@@ -1,0 +1,212 @@
+import { type Digest, digestFromWire, digestKey, digestToWire, isEmptyBlob, sameDigest } from '../digest/digest.ts';
+import { type DigestFunction, digestFunctionToWire } from '../digest/digest-function.ts';
+import { createHasher, digestOf } from '../digest/hasher.ts';
+import type { InstanceName } from '../digest/instance-name.ts';
+import { formatBlobName, formatUploadName } from '../digest/resource-name.ts';
+import { isKind, ReapiError } from '../errors.ts';
+import {
+  type BatchReadBlobsResponse_Response,
+  Compressor_Value,
+  ContentAddressableStorageDefinition,
+} from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import { ByteStreamDefinition, type WriteRequest } from '../gen/google/bytestream/bytestream.ts';
+import { Code } from '../gen/google/rpc/code.ts';
+import type { CallOptions, RpcClient } from '../rpc/client.ts';
+import { fromWireStatus } from '../rpc/status.ts';
+import { type ByteStream, collect } from '../system/byte-stream.ts';
+import type { Random } from '../system/random.ts';
+import { batchesOf } from './batches.ts';
+import type { SmallBlob, WorkerStore } from './worker-store.ts';
+
+const CAS = ContentAddressableStorageDefinition;
+
+const PLAIN = Compressor_Value.IDENTITY;
+
+/** Digests in one FindMissingBlobs call: at about 75 bytes each far below the usual 4 MiB for a message. */
+const MAX_DIGESTS_PER_CALL = 10_000;
+
+/** What a batched blob costs beside its bytes: digest, status, framing; generous. */
+const BATCH_OVERHEAD_BYTES = 150;
+
+/** Bytes in one WriteRequest. */
+const WRITE_CHUNK_BYTES = 64 * 1024;
+
+/** Settings of a `RemoteStore`. */
+export interface RemoteStoreOptions {
+  readonly instance: InstanceName;
+  readonly digestFunction: DigestFunction;
+  /** Sum of the bytes in one batch call; below the peer's message limit of usually 4 MiB (T-08). */
+  readonly maxBatchBytes: number;
+  /** Blobs up to this size go into batches. */
+  readonly maxSmallBytes: number;
+  /** Longest time for a call without progress in sight; long transfers are bounded by the caller's signal. */
+  readonly callTimeoutMs: number;
+}
+
+/** The CAS of a REAPI server. */
+export class RemoteStore implements WorkerStore {
+  readonly #rpc: RpcClient;
+  readonly #random: Random;
+  readonly #options: RemoteStoreOptions;
+
+  constructor(rpc: RpcClient, random: Random, options: RemoteStoreOptions) {
+    this.#rpc = rpc;
+    this.#random = random;
+    this.#options = options;
+  }
+
+  get maxSmallBytes(): number {
+    return this.#options.maxSmallBytes;
+  }
+
+  async findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]> {
+    const missing: Digest[] = [];
+    for (let at = 0; at < digests.length; at += MAX_DIGESTS_PER_CALL) {
+      const blobDigests = digests.slice(at, at + MAX_DIGESTS_PER_CALL).map(digestToWire);
+      const request = { ...this.#address(), blobDigests };
+      const response = await this.#rpc.unary(CAS, CAS.methods.findMissingBlobs, request, this.#unaryOptions(signal));
+      for (const wire of response.missingBlobDigests) missing.push(this.#fromWire(wire));
+    }
+    return missing;
+  }
+
+  async readAll(digests: readonly Digest[], signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>> {
+    const found = new Map<string, Uint8Array>();
+    const small: Digest[] = [];
+    for (const digest of digests) {
+      if (isEmptyBlob(digest)) found.set(digestKey(digest), new Uint8Array(0));
+      else if (digest.sizeBytes <= this.maxSmallBytes) small.push(digest);
+      else await this.#readLarge(digest, found, signal);
+    }
+    for (const batch of batchesOf(small, (d) => d.sizeBytes + BATCH_OVERHEAD_BYTES, this.#options.maxBatchBytes)) {
+      await this.#readBatch(batch, found, signal);
+    }
+    return found;
+  }
+
+  async *open(digest: Digest, signal: AbortSignal): ByteStream {
+    const request = {
+      resourceName: formatBlobName({ instance: this.#options.instance, digest }),
+      readOffset: 0n,
+      readLimit: 0n,
+    };
+    const hasher = createHasher(digest.function);
+    let sizeBytes = 0;
+    const method = ByteStreamDefinition.methods.read;
+    for await (const { data } of this.#rpc.serverStream(ByteStreamDefinition, method, request, { signal })) {
+      if (data.length === 0) continue;
+      sizeBytes += data.length;
+      if (sizeBytes > digest.sizeBytes) throw damaged(digest);
+      hasher.update(data);
+      yield data;
+    }
+    if (!sameDigest(hasher.finish(), digest)) throw damaged(digest);
+  }
+
+  async writeAll(blobs: readonly SmallBlob[], signal: AbortSignal): Promise<void> {
+    const sizeOf = (blob: SmallBlob): number => blob.bytes.length + BATCH_OVERHEAD_BYTES;
+    for (const batch of batchesOf(blobs, sizeOf, this.#options.maxBatchBytes)) {
+      const requests = batch.map(({ digest, bytes }) => ({
+        digest: digestToWire(digest),
+        data: bytes,
+        compressor: PLAIN,
+      }));
+      const request = { ...this.#address(), requests };
+      const options = this.#unaryOptions(signal);
+      const response = await this.#rpc.unary(CAS, CAS.methods.batchUpdateBlobs, request, options);
+      if (response.responses.length !== batch.length) {
+        throw new ReapiError('internal', 'the server answered for other blobs than were uploaded');
+      }
+      for (const { status } of response.responses) {
+        if (status !== undefined && status.code !== Code.OK) throw fromWireStatus(status.code, status.message);
+      }
+    }
+  }
+
+  async write(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
+    const { instance } = this.#options;
+    const resourceName = formatUploadName({ instance, digest, upload: this.#random.uuid() });
+    const requests = writeRequests(resourceName, digest, bytes);
+    const method = ByteStreamDefinition.methods.write;
+    const response = await this.#rpc.clientStream(ByteStreamDefinition, method, requests, { signal });
+    if (response.committedSize !== BigInt(digest.sizeBytes)) {
+      throw new ReapiError(
+        'unavailable',
+        `the server kept ${response.committedSize} of ${digest.sizeBytes} bytes of ${digestKey(digest)}`,
+      );
+    }
+  }
+
+  async #readLarge(digest: Digest, found: Map<string, Uint8Array>, signal: AbortSignal): Promise<void> {
+    try {
+      found.set(digestKey(digest), await collect(this.open(digest, signal), digest.sizeBytes));
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+  }
+
+  async #readBatch(batch: readonly Digest[], found: Map<string, Uint8Array>, signal: AbortSignal): Promise<void> {
+    const request = { ...this.#address(), digests: batch.map(digestToWire), acceptableCompressors: [] };
+    const options = this.#unaryOptions(signal);
+    const { responses } = await this.#rpc.unary(CAS, CAS.methods.batchReadBlobs, request, options);
+    const asked = new Set(batch.map(digestKey));
+    for (const response of responses) {
+      const digest = this.#fromWire(response.digest);
+      if (!asked.delete(digestKey(digest))) continue;
+      const bytes = bytesOf(digest, response);
+      if (bytes !== undefined) found.set(digestKey(digest), bytes);
+    }
+    if (asked.size > 0) throw new ReapiError('internal', `the server left out ${asked.size} of the blobs asked for`);
+  }
+
+  #address(): { instanceName: string; digestFunction: ReturnType<typeof digestFunctionToWire> } {
+    const { instance, digestFunction } = this.#options;
+    return { instanceName: instance, digestFunction: digestFunctionToWire(digestFunction) };
+  }
+
+  #fromWire(wire: Parameters<typeof digestFromWire>[1]): Digest {
+    return digestFromWire(this.#options.digestFunction, wire, 'digest');
+  }
+
+  #unaryOptions(signal: AbortSignal): CallOptions {
+    return { signal, timeoutMs: this.#options.callTimeoutMs };
+  }
+}
+
+/** Whether a read failed because the blob is not there. */
+export function isAbsent(error: unknown): boolean {
+  return isKind(error, 'blob-not-found') || isKind(error, 'not-found');
+}
+
+function bytesOf(digest: Digest, response: BatchReadBlobsResponse_Response): Uint8Array | undefined {
+  const code = response.status?.code ?? Code.OK;
+  if (code === Code.NOT_FOUND) return undefined;
+  if (code !== Code.OK) throw fromWireStatus(code, response.status?.message ?? '');
+  if (!sameDigest(digestOf(digest.function, response.data), digest)) throw damaged(digest);
+  return response.data;
+}
+
+/** `unavailable`, not `data-loss`: it may have happened on the way, and another attempt may do better. */
+function damaged(digest: Digest): ReapiError {
+  return new ReapiError('unavailable', `the bytes received for ${digestKey(digest)} do not match it`);
+}
+
+/** The name goes with the first message only (R-BS-30); the end has a message of its own (R-BS-35). */
+async function* writeRequests(name: string, digest: Digest, bytes: ByteStream): AsyncIterable<WriteRequest> {
+  let offset = 0;
+  const next = (data: Uint8Array, finishWrite: boolean): WriteRequest => ({
+    resourceName: offset === 0 ? name : '',
+    writeOffset: BigInt(offset),
+    finishWrite,
+    data,
+  });
+  for await (const chunk of bytes) {
+    for (let at = 0; at < chunk.length; at += WRITE_CHUNK_BYTES) {
+      const data = chunk.subarray(at, at + WRITE_CHUNK_BYTES);
+      yield next(data, false);
+      offset += data.length;
+    }
+    if (offset > digest.sizeBytes) throw new ReapiError('precondition', 'the file grew while it was uploaded');
+  }
+  yield next(new Uint8Array(0), true);
+}

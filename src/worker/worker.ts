@@ -1,0 +1,355 @@
+import type { ActionKey } from '../digest/action-key.ts';
+import { digestFromWire, digestToWire } from '../digest/digest.ts';
+import { DIGEST_FUNCTIONS, digestFunctionToWire, resolveDigestFunction } from '../digest/digest-function.ts';
+import { type InstanceName, parseInstanceName } from '../digest/instance-name.ts';
+import { isKind, ReapiError } from '../errors.ts';
+import { ExecuteResponse } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { WorkerOrders, WorkerReport } from '../gen/gantry/v1/worker.ts';
+import { Code } from '../gen/google/rpc/code.ts';
+import {
+  type CurrentState_Executing,
+  type DesiredState_Executing,
+  SynchronizeRequest,
+  type SynchronizeResponse,
+} from '../gen/pkg/proto/remoteworker/remoteworker.ts';
+import type { PlatformProperty } from '../platform/platform.ts';
+import { type Clock, sleep } from '../system/clock.ts';
+import type { Log } from '../system/log.ts';
+import type { Random } from '../system/random.ts';
+import type { ResultRecorder } from './remote-action-cache.ts';
+import type { SlotScheduler } from './remote-scheduler.ts';
+import type { Lease, LeaseOutcome, LeaseStage } from './run-lease.ts';
+import { millisecondsOf } from './wire-time.ts';
+
+// One slot. It tells the scheduler its state and takes the answer as the whole truth about what it should hold; a lost
+// message or a restart on either side does no harm, because the next message says everything again.
+//
+//   idle ──orders──▶ holding: started → fetching → running → uploading ──▶ completed ──answered──▶ idle or next orders
+//
+// While idle the call is a long poll. While holding, a call goes out at every change of stage and when the scheduler
+// asked for one; the answer "no desired state" means: go on (R-BW-02).
+
+/** Longest pause before trying again after a failed call (R-BW-05). */
+const MAX_RETRY_PAUSE_MS = 5_000;
+
+/** Bounds for the time until the next call, whatever the clocks of both sides say (R-BB-28). */
+const MAX_SYNC_PAUSE_MS = 60_000;
+
+/** A scheduler that answers an idle slot at once is asked no more often than this. */
+const MIN_IDLE_INTERVAL_MS = 200;
+
+/** How long after the scheduler was due a slot that is to stop waits for it (R-BW-04). */
+const STOP_PATIENCE_MS = 60_000;
+
+/** Starts a lease. The promise rejects only if the signal was aborted; `cleanUp` frees what the lease had on disk. */
+export interface LeaseRunner {
+  start(lease: Lease, onStage: (stage: LeaseStage) => void, signal: AbortSignal): Promise<LeaseOutcome>;
+  /** Resolves when nothing of former leases is left. @throws unavailable if the slot cannot work. */
+  cleanUp(): Promise<void>;
+}
+
+/** Numbers for operators. */
+export interface SlotCounters {
+  leasesStarted: number;
+  leasesCompleted: number;
+  leasesCancelled: number;
+  workerFaults: number;
+  syncFailures: number;
+}
+
+/** Who the slot is and what it offers. */
+export interface SlotOptions {
+  /** Identity; all but `thread` is the node. */
+  readonly workerId: Readonly<Record<string, string>>;
+  readonly instanceNamePrefix: InstanceName;
+  /** Sorted by name, then value (R-BB-17). */
+  readonly properties: readonly PlatformProperty[];
+  readonly sizeClass: number;
+}
+
+interface Holding {
+  readonly lease: Lease;
+  readonly orders: WorkerOrders | undefined;
+  readonly abort: AbortController;
+  stage: 'started' | LeaseStage;
+  completed: LeaseOutcome | undefined;
+  /** Settles, without failing, when nothing of the lease runs any more. */
+  over: Promise<void>;
+}
+
+/** The loop of one slot: synchronise, start, report. Never holds more than one lease. */
+export class Slot {
+  readonly #scheduler: SlotScheduler;
+  readonly #runner: LeaseRunner;
+  readonly #recorder: ResultRecorder;
+  readonly #system: { readonly clock: Clock; readonly random: Random; readonly log: Log };
+  readonly #options: SlotOptions;
+  readonly counters: SlotCounters;
+  readonly #kill = new AbortController();
+  #holding: Holding | undefined;
+  #isStopping = false;
+  #prefersIdleOnce = false;
+  /** Time until the next call, as the last answer said. */
+  #pauseMs = 0;
+  /** Ends the wait, or the long poll, that is under way. */
+  #interrupt = new AbortController();
+
+  constructor(
+    peers: { readonly scheduler: SlotScheduler; readonly runner: LeaseRunner; readonly recorder: ResultRecorder },
+    system: { readonly clock: Clock; readonly random: Random; readonly log: Log },
+    counters: SlotCounters,
+    options: SlotOptions,
+  ) {
+    this.#scheduler = peers.scheduler;
+    this.#runner = peers.runner;
+    this.#recorder = peers.recorder;
+    this.#system = system;
+    this.counters = counters;
+    this.#options = options;
+  }
+
+  /** Whether a lease is being worked on. */
+  get isBusy(): boolean {
+    return this.#holding !== undefined && this.#holding.completed === undefined;
+  }
+
+  /** Takes nothing new, finishes and reports what it holds; `run` ends when the scheduler has agreed (R-BW-04). */
+  stop(): void {
+    this.#isStopping = true;
+    this.#interrupt.abort();
+  }
+
+  /** Aborts everything; `run` ends soon. */
+  kill(): void {
+    this.#isStopping = true;
+    this.#kill.abort();
+    this.#interrupt.abort();
+    this.#holding?.abort.abort();
+  }
+
+  /** Works until stopped. @throws only bugs. */
+  async run(): Promise<void> {
+    const { clock } = this.#system;
+    let dueMs = clock.monotonicMs();
+    while (!this.#kill.signal.aborted) {
+      if (this.#isStopping && clock.monotonicMs() > dueMs + STOP_PATIENCE_MS && !this.isBusy) break;
+      try {
+        if (!this.#holding) await this.#runner.cleanUp();
+        const isDone = await this.#synchronize();
+        if (isDone) break;
+        dueMs = clock.monotonicMs() + this.#pauseMs;
+      } catch (error) {
+        await this.#afterFailure(error);
+        continue;
+      }
+      // A change of stage ends the pause.
+      await this.#pause(dueMs - clock.monotonicMs(), this.#interrupt.signal);
+    }
+    await this.#drop();
+    await this.#runner.cleanUp().catch((error: unknown) => this.#system.log.warn({ err: error }, 'clean-up failed'));
+  }
+
+  /** One call and what follows from it. True if the slot has stopped in agreement with the scheduler. */
+  async #synchronize(): Promise<boolean> {
+    const { clock } = this.#system;
+    const holding = this.#holding;
+    const wasStopping = this.#isStopping;
+    const reported = holding?.completed;
+    this.#interrupt = new AbortController();
+    const request = this.#request(wasStopping || this.#prefersIdleOnce);
+    // Only a long poll has to end when something happens here: every other call is answered at once.
+    const canWait = (holding === undefined || reported !== undefined) && !request.preferBeingIdle;
+    const signals = canWait ? [this.#kill.signal, this.#interrupt.signal] : [this.#kill.signal];
+    const startedMs = clock.monotonicMs();
+    const response = await this.#scheduler.synchronize(request, AbortSignal.any(signals));
+    if (holding === undefined || reported !== undefined) this.#prefersIdleOnce = false;
+    this.#pauseMs = this.#pauseFrom(response);
+    await this.#obey(response, reported);
+    const isIdleAgain = holding === undefined && this.#holding === undefined;
+    if (isIdleAgain && clock.monotonicMs() - startedMs < MIN_IDLE_INTERVAL_MS) {
+      this.#pauseMs = Math.max(this.#pauseMs, MIN_IDLE_INTERVAL_MS);
+    }
+    return wasStopping && this.#holding === undefined;
+  }
+
+  async #obey(response: SynchronizeResponse, reported: LeaseOutcome | undefined): Promise<void> {
+    const desired = response.desiredState?.workerState;
+    if (desired === undefined) return;
+    if (desired.$case === 'idle') {
+      await this.#drop();
+      return;
+    }
+    const holding = this.#holding;
+    if (holding && isSameLease(holding, response.gantry)) return;
+    await this.#drop();
+    if (reported === undefined && holding) this.#system.log.info('the scheduler replaced the lease of this slot');
+    await this.#start(desired.value, response.gantry);
+  }
+
+  async #start(desired: DesiredState_Executing, orders: WorkerOrders | undefined): Promise<void> {
+    await this.#runner.cleanUp();
+    const lease = this.#leaseOf(desired, orders);
+    const abort = new AbortController();
+    const holding: Holding = {
+      lease,
+      orders,
+      abort,
+      stage: 'started',
+      completed: undefined,
+      over: Promise.resolve(),
+    };
+    this.#holding = holding;
+    this.counters.leasesStarted++;
+    this.#pauseMs = 0;
+    holding.over = this.#carryOut(holding);
+  }
+
+  async #carryOut(holding: Holding): Promise<void> {
+    const onStage = (stage: LeaseStage): void => {
+      holding.stage = stage;
+      this.#interrupt.abort();
+    };
+    try {
+      const outcome = await this.#runner.start(holding.lease, onStage, holding.abort.signal);
+      await this.#record(holding, outcome);
+      holding.completed = outcome;
+      this.counters.leasesCompleted++;
+      if (outcome.isWorkerFault) {
+        this.counters.workerFaults++;
+        // The scheduler should not send the same action straight back to a slot that may be unwell (R-BW-03).
+        this.#prefersIdleOnce = true;
+      }
+    } catch (error) {
+      this.counters.leasesCancelled++;
+      if (!isKind(error, 'cancelled')) this.#system.log.error({ err: error }, 'a lease failed unexpectedly');
+      holding.completed = UNEXPECTED;
+    } finally {
+      this.#interrupt.abort();
+    }
+  }
+
+  /** Under a scheduler that is not ours, the worker writes the action cache (R-BW-07). A failed write leaves the result as it is. */
+  async #record(holding: Holding, { response }: LeaseOutcome): Promise<void> {
+    if (holding.orders?.serverRecordsResult || holding.lease.action.doNotCache) return;
+    if (response.result === undefined || response.result.exitCode !== 0) return;
+    if (response.status !== undefined && response.status.code !== Code.OK) return;
+    try {
+      await this.#recorder.record(holding.lease.key, response.result, holding.abort.signal);
+    } catch (error) {
+      this.#system.log.warn({ err: error }, 'a result could not be written to the action cache');
+    }
+  }
+
+  /** Gives up the lease, finished or not. */
+  async #drop(): Promise<void> {
+    const holding = this.#holding;
+    if (!holding) return;
+    holding.abort.abort();
+    await holding.over;
+    this.#holding = undefined;
+  }
+
+  /** @throws invalid-argument if the orders make no sense (T-36). */
+  #leaseOf(desired: DesiredState_Executing, orders: WorkerOrders | undefined): Lease {
+    const fn = resolveDigestFunction(desired.digestFunction, desired.actionDigest?.hash.length);
+    const action = digestFromWire(fn, desired.actionDigest, 'action_digest');
+    if (desired.action === undefined) throw new ReapiError('invalid-argument', 'the orders have no action');
+    const instance = orders?.instanceName || joinInstance(this.#options.instanceNamePrefix, desired.instanceNameSuffix);
+    const key: ActionKey = { instance: parseInstanceName(instance), action };
+    return {
+      key,
+      action: desired.action,
+      queued: desired.queuedTimestamp,
+      auxiliaryMetadata: desired.auxiliaryMetadata,
+    };
+  }
+
+  #request(prefersIdle: boolean): SynchronizeRequest {
+    const { workerId, instanceNamePrefix, properties, sizeClass } = this.#options;
+    const holding = this.#holding;
+    const request = SynchronizeRequest.create();
+    request.workerId = { ...workerId };
+    request.instanceNamePrefix = instanceNamePrefix;
+    request.platform = { properties: [...properties] };
+    request.sizeClass = sizeClass;
+    request.preferBeingIdle = prefersIdle;
+    request.currentState = {
+      workerState: holding ? { $case: 'executing', value: executing(holding) } : { $case: 'idle', value: {} },
+    };
+    request.gantry = this.#report(holding);
+    return request;
+  }
+
+  #report(holding: Holding | undefined): WorkerReport {
+    return {
+      protocolVersion: 1,
+      running: holding && {
+        instanceName: holding.lease.key.instance,
+        actionDigest: digestToWire(holding.lease.key.action),
+        digestFunction: digestFunctionToWire(holding.lease.key.action.function),
+      },
+      leaseId: holding?.orders?.leaseId ?? '',
+      offers: [],
+      serverRecordsResult: true,
+      digestFunctions: DIGEST_FUNCTIONS.map(digestFunctionToWire),
+      legacyOutputs: true,
+      liveLogs: false,
+      assetMounts: false,
+    };
+  }
+
+  #pauseFrom(response: SynchronizeResponse): number {
+    const next = response.nextSynchronizationAt;
+    if (next === undefined) throw new ReapiError('internal', 'the scheduler did not say when to call again (R-BB-11)');
+    return Math.min(MAX_SYNC_PAUSE_MS, Math.max(0, millisecondsOf(next) - this.#system.clock.nowMs()));
+  }
+
+  async #afterFailure(error: unknown): Promise<void> {
+    if (this.#kill.signal.aborted) return;
+    if (isKind(error, 'cancelled') && this.#interrupt.signal.aborted) return;
+    this.counters.syncFailures++;
+    this.#system.log.debug({ err: error }, 'a call of the scheduler failed');
+    await this.#pause(this.#system.random.fraction() * MAX_RETRY_PAUSE_MS, this.#kill.signal);
+  }
+
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms <= 0 || signal.aborted) return;
+    await sleep(this.#system.clock, ms, signal).catch(() => undefined);
+  }
+}
+
+/** A bug of ours ended the lease. */
+const UNEXPECTED: LeaseOutcome = {
+  response: ExecuteResponse.fromPartial({ status: { code: Code.INTERNAL, message: 'the worker failed' } }),
+  isWorkerFault: true,
+};
+
+function executing(holding: Holding): CurrentState_Executing {
+  return { actionDigest: digestToWire(holding.lease.key.action), executionState: executionState(holding) };
+}
+
+function executionState({ completed, stage }: Holding): CurrentState_Executing['executionState'] {
+  if (completed !== undefined) return { $case: 'completed', value: completed.response };
+  switch (stage) {
+    case 'started':
+      return { $case: 'started', value: {} };
+    case 'fetching':
+      return { $case: 'fetchingInputs', value: {} };
+    case 'running':
+      return { $case: 'running', value: {} };
+    case 'uploading':
+      return { $case: 'uploadingOutputs', value: {} };
+  }
+}
+
+/**
+ * Whether the orders are for what the slot holds already. Schedulers without lease ids name work only when it is not
+ * what the slot reported (R-BB-06), so there it is always another attempt.
+ */
+function isSameLease(holding: Holding, orders: WorkerOrders | undefined): boolean {
+  return orders !== undefined && orders.leaseId !== '' && orders.leaseId === holding.orders?.leaseId;
+}
+
+function joinInstance(prefix: string, suffix: string): string {
+  return prefix === '' || suffix === '' ? prefix + suffix : `${prefix}/${suffix}`;
+}
