@@ -1,0 +1,3 @@
+#include "greeting/goodbye.h"
+
+std::string Goodbye(const std::string& name) { return "Goodbye, " + name; }

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <string>
+
+std::string Hello(const std::string& name);

@@ -1,0 +1,6 @@
+#pragma once
+
+#include <string>
+
+// All phrases for one name, one per line.
+std::string Phrases(const std::string& name);

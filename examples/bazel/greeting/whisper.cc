@@ -1,0 +1,3 @@
+#include "greeting/whisper.h"
+
+std::string Whisper(std::string text) { return "(" + text + ")"; }
