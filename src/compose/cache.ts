@@ -54,6 +54,7 @@ export function createCache(config: Config, dependencies: CacheDependencies): Ca
     suspendedTtlMs: limits.suspendedUploadSeconds * 1000,
     maxSuspended: limits.maxSuspendedUploads,
   });
+  dependencies.lifecycle.add('uploads', async () => uploads.stop());
   const methods = [
     ...casMethods(blobs, access, {
       maxBatchTotalSizeBytes: limits.maxBatchTotalSizeBytes,

@@ -85,6 +85,8 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
     statusOf: toWireStatus,
     log,
   });
+  // The grace for platforms that nobody offers yet counts from the first event.
+  host.apply({ type: 'tick' });
   publish(dependencies.metrics, operations, host);
   dependencies.lifecycle.add('the scheduler', async () => {
     await executions.settle();

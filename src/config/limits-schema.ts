@@ -13,8 +13,8 @@ export const limits = z
       'Largest blob that may be uploaded; announced to clients. 0: no limit but the size of the store.',
     ),
     maxDigestsPerRequest: count(
-      { min: 1000, max: 1_000_000, by: 200_000 },
-      'Most digests in one FindMissingBlobs or batch call; 200,000 digests of SHA-256 fill a message of 16 MiB.',
+      { min: 1000, max: 1_000_000, by: 50_000 },
+      'Most digests in one FindMissingBlobs or batch call. The answer to 50,000 fits into the 4 MiB that clients receive; clients ask for 14,000 at most.',
     ),
     maxSuspendedUploads: count(
       { min: 0, max: 100_000, by: 1000 },

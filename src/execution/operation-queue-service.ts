@@ -97,11 +97,17 @@ function identityOf(request: SynchronizeRequest): { readonly slot: string; reado
   const entries = Object.entries(request.workerId).sort(([a], [b]) => (a < b ? -1 : 1));
   if (entries.length === 0) throw invalid('worker_id is empty', 'worker_id');
   if (entries.length > MAX_WORKER_ID_ENTRIES) throw invalid('worker_id has too many entries', 'worker_id');
-  const platform =
-    request.gantry === undefined ? request.platform?.properties.map(({ name, value }) => [name, value]) : undefined;
-  const slot = JSON.stringify([request.instanceNamePrefix, request.sizeClass, entries, platform ?? []]);
-  const node = JSON.stringify(entries.filter(([name]) => name !== 'thread'));
+  const isOurs = request.gantry !== undefined;
+  const platform = isOurs ? [] : (request.platform?.properties ?? []).map(({ name, value }) => pair(name, value));
+  const who = entries.map(([name, value]) => pair(name, value)).join(',');
+  const slot = [who, ...platform, `prefix=${request.instanceNamePrefix}`, `size=${request.sizeClass}`].join(' ');
+  const node = entries.flatMap(([name, value]) => (name === 'thread' ? [] : [pair(name, value)])).join(',');
   return { slot, node };
+}
+
+/** For people to read, and still different for different workers. */
+function pair(name: string, value: string): string {
+  return `${encodeURIComponent(name)}=${encodeURIComponent(value)}`;
 }
 
 function offerOf(parts: OperationQueueParts, request: SynchronizeRequest): WorkerOffer {
