@@ -21,7 +21,7 @@ export function openWindows(server: Server, options: WindowOptions, onSession: (
   Reflect.set(server, 'createHttp2Server', (...args: unknown[]) => {
     const http2Server = create.apply(server, args);
     http2Server.on('session', (session: Http2Session) => {
-      
+      session.setLocalWindowSize(options.connectionWindowBytes);
       onSession(session);
     });
     return http2Server;

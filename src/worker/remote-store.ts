@@ -174,7 +174,7 @@ export class RemoteStore implements WorkerStore {
 }
 
 /** Whether a read failed because the blob is not there. */
-export function isAbsent(error: unknown): boolean {
+function isAbsent(error: unknown): boolean {
   return isKind(error, 'blob-not-found') || isKind(error, 'not-found');
 }
 

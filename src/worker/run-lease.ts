@@ -105,7 +105,7 @@ export async function runLease(
     const ran = await runCommand(lease, prepared, { tools, options, run, timeline });
     await uploadOutputs(ran, store, { tools, options, run, timeline });
     result = resultOf(ran);
-    finishMetadata(result, lease, timeline, options, ran.outcome);
+    finishMetadata(result, lease, ran.outcome, { tools, options, run, timeline });
     throwUnlessExited(ran.outcome, lease, options);
     return { response: ExecuteResponse.fromPartial({ result, status: { code: 0 } }), isWorkerFault: false };
   } catch (error) {
@@ -217,13 +217,8 @@ function resultOf(ran: Ran): ActionResult {
   };
 }
 
-function finishMetadata(
-  result: ActionResult,
-  lease: Lease,
-  timeline: Timeline,
-  options: LeaseOptions,
-  outcome: SandboxOutcome,
-): void {
+function finishMetadata(result: ActionResult, lease: Lease, outcome: SandboxOutcome, context: Context): void {
+  const { timeline, options } = context;
   const usage = POSIXResourceUsage.fromPartial({
     userTime: durationOf(outcome.userMs),
     systemTime: durationOf(outcome.systemMs),

@@ -15,7 +15,13 @@ export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
-/** Gives the event loop turns until `condition` holds; the test's own timeout is the limit. */
+/** More turns than anything between two sockets of one machine takes; a few seconds of them. */
+const MOST_TURNS = 200_000;
+
+/** Gives the event loop turns until `condition` holds. Gives up in the end, or a test that fails would never be over. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turns(1);
+  for (let turn = 0; !condition(); turn++) {
+    if (turn === MOST_TURNS) throw new Error(`it did not come true: ${condition}`);
+    await turns(1);
+  }
 }

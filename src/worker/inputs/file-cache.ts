@@ -11,7 +11,7 @@ import {
   unlinkSync,
   utimesSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Digest, digestKey } from '../../digest/digest.ts';
 import { digestFunctionNamed } from '../../digest/digest-function.ts';
 import { ReapiError, systemCode } from '../../errors.ts';
@@ -21,6 +21,7 @@ import { ReapiError, systemCode } from '../../errors.ts';
 // that a start reads folders and no files. <folder>/v1/tmp holds files being written; a start empties it.
 
 const VERSION = 'v1';
+const TEMPORARY = 'tmp';
 const NAME = /^([a-z0-9]+)-([0-9a-f]+)-(\d{1,16})(x?)$/;
 
 /** Modification time of every cached file: 2010-01-01. A link that was written through shows another one. */
@@ -61,8 +62,8 @@ export class FileCache {
     this.#folder = join(folder, VERSION);
     this.#options = options;
     try {
-      rmSync(join(this.#folder, 'tmp'), { recursive: true, force: true });
-      mkdirSync(join(this.#folder, 'tmp'), { recursive: true, mode: 0o700 });
+      rmSync(join(this.#folder, TEMPORARY), { recursive: true, force: true });
+      mkdirSync(join(this.#folder, TEMPORARY), { recursive: true, mode: 0o700 });
       this.#rebuild();
     } catch (error) {
       throw new ReapiError('internal', 'the file cache cannot be opened', { cause: error });
@@ -85,7 +86,7 @@ export class FileCache {
 
   /** A path for a file that `add` will take. */
   temporaryPath(): string {
-    return join(this.#folder, 'tmp', String(this.#temporaries++));
+    return join(this.#folder, TEMPORARY, String(this.#temporaries++));
   }
 
   /** Takes over a finished file with these very bytes. */
@@ -93,7 +94,7 @@ export class FileCache {
     chmodSync(temporaryPath, file.isExecutable ? EXECUTABLE_MODE : PLAIN_MODE);
     utimesSync(temporaryPath, STAMP_SECONDS, STAMP_SECONDS);
     const name = nameOf(file);
-    renameSync(temporaryPath, this.#pathOf(name));
+    this.#publish(temporaryPath, name);
     this.#forget(name);
     this.#entries.set(name, file.digest.sizeBytes);
     this.#sizeBytes += file.digest.sizeBytes;
@@ -190,16 +191,28 @@ export class FileCache {
   }
 
   #rebuild(): void {
-    for (let shard = 0; shard < 256; shard++) {
-      const folder = join(this.#folder, shard.toString(16).padStart(2, '0'));
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      for (const name of readdirSync(folder)) {
+    for (const shard of readdirSync(this.#folder)) {
+      if (shard === TEMPORARY) continue;
+      for (const name of readdirSync(join(this.#folder, shard))) {
         const sizeBytes = sizeFromName(name);
-        if (sizeBytes === undefined)
+        if (sizeBytes === undefined) {
           throw new ReapiError('internal', `the file cache holds "${name}", which is not its own`);
+        }
         this.#entries.set(name, sizeBytes);
         this.#sizeBytes += sizeBytes;
       }
+    }
+  }
+
+  /** The folder of a name may not be there yet. */
+  #publish(temporaryPath: string, name: string): void {
+    const path = this.#pathOf(name);
+    try {
+      renameSync(temporaryPath, path);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      renameSync(temporaryPath, path);
     }
   }
 

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Digest, digestKey, digestToWire } from '../../digest/digest.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
 import { digestOf } from '../../digest/hasher.ts';
-import { ReapiError, throwIfAborted } from '../../errors.ts';
+import { ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
 import { Directory, type FileNode } from '../../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { nodePropertiesOf, type PropertyWishes } from './node-properties.ts';
 import { digestFile, type OutputBlob } from './output-files.ts';
@@ -126,7 +126,7 @@ async function collectEntry(
 
 /** Names in the order of their UTF-8 bytes (R-CM-08). */
 function readNames(path: string, collection: TreeCollection): string[] {
-  const raw = readdirSync(path, { encoding: 'buffer' });
+  const raw = readRaw(path);
   collection.budget.entries -= raw.length;
   if (collection.budget.entries < 0) {
     throw new ReapiError(
@@ -139,6 +139,15 @@ function readNames(path: string, collection: TreeCollection): string[] {
     if (Buffer.compare(Buffer.from(name), bytes) === 0) return name;
     throw new ReapiError('precondition', `the name ${JSON.stringify(name)} in an output directory is not UTF-8`);
   });
+}
+
+function readRaw(path: string): Buffer[] {
+  try {
+    return readdirSync(path, { encoding: 'buffer' });
+  } catch (error) {
+    const code = systemCode(error) ?? 'unknown';
+    throw new ReapiError('precondition', `an output directory cannot be read (${code})`, { cause: error });
+  }
 }
 
 function varint(value: number): number[] {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { ReapiError } from '../../errors.ts';
 
 /** Where programs are looked for when the command's environment has no PATH; what `execvp` does as well. */
-export const DEFAULT_PATH = '/bin:/usr/bin';
+const DEFAULT_PATH = '/bin:/usr/bin';
 
 /**
  * Checks that a command can be found: absolute, relative to the working directory if it has a slash, else in the PATH

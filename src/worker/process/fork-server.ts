@@ -130,8 +130,13 @@ export class ForkServer {
     const pending = this.#pending;
     if (!pending) return;
     if (line.startsWith('s ')) {
-      pending.pid = Number(line.slice(2));
-      pending.started.resolve(pending.pid);
+      const pid = Number(line.slice(2));
+      // A kill of "process 0" would be one of our own group.
+      if (!Number.isSafeInteger(pid) || pid <= 1) this.#process?.kill('SIGKILL');
+      else {
+        pending.pid = pid;
+        pending.started.resolve(pid);
+      }
     } else if (line.startsWith('e ')) {
       this.#pending = undefined;
       if (pending.pid !== undefined) killGroup(pending.pid);

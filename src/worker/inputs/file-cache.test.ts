@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { digestOf } from '../../digest/hasher.ts';
+import { isKind } from '../../errors.ts';
+import { type CachedFile, FileCache } from './file-cache.ts';
+
+describe('FileCache', () => {
+  let folder: string;
+  let targets: number;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'file-cache-'));
+    targets = 0;
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  const open = (maxBytes = 1000, maxEntries = 100): FileCache =>
+    new FileCache(join(folder, 'cache'), { maxBytes, maxEntries });
+
+  function add(cache: FileCache, text: string, isExecutable = false): CachedFile {
+    const file = { digest: digestOf('sha256', Buffer.from(text)), isExecutable };
+    const temporary = cache.temporaryPath();
+    writeFileSync(temporary, text);
+    cache.add(file, temporary);
+    return file;
+  }
+
+  const target = (): string => join(folder, `target${targets++}`);
+
+  /** Where a file was linked to, or undefined if it is not cached. */
+  function link(cache: FileCache, file: CachedFile): string | undefined {
+    const path = target();
+    return cache.link(file, path) ? path : undefined;
+  }
+
+  it('links files read-only, with the executable bit asked for (R-CM-12, R-CM-22)', () => {
+    const cache = open();
+    const file = add(cache, 'text');
+    const plain = link(cache, file) ?? '';
+    const executable = link(cache, { ...file, isExecutable: true }) ?? '';
+    assert.equal(readFileSync(plain, 'utf8'), 'text');
+    assert.equal(readFileSync(executable, 'utf8'), 'text');
+    assert.equal(statSync(plain).mode & 0o777, 0o444);
+    assert.equal(statSync(executable).mode & 0o777, 0o555);
+    assert.notEqual(statSync(plain).ino, statSync(executable).ino, 'mode bits belong to the inode');
+    assert.equal(statSync(plain).ino, statSync(link(cache, file) ?? '').ino);
+  });
+
+  it('has only what was added', () => {
+    const cache = open();
+    assert.equal(link(cache, { digest: digestOf('sha256', Buffer.from('x')), isExecutable: false }), undefined);
+  });
+
+  it('drops the least recently used files beyond its size, and links stay whole', () => {
+    const cache = open(20);
+    const [a, b, c] = ['a', 'b', 'c'].map((letter) => add(cache, letter.repeat(10)));
+    assert.ok(a && b && c);
+    const linked = link(cache, a);
+    cache.shrink();
+    assert.equal(cache.sizeBytes, 20);
+    assert.equal(link(cache, b), undefined, 'a was used after b');
+    assert.ok(link(cache, c));
+    assert.equal(readFileSync(linked ?? '', 'utf8'), 'a'.repeat(10));
+  });
+
+  it('bounds the number of files as well', () => {
+    const cache = open(1000, 2);
+    for (const text of ['a', 'b', 'c']) add(cache, text);
+    cache.shrink();
+    assert.equal(cache.entries, 2);
+  });
+
+  it('knows its files again after a restart, and forgets unfinished ones', () => {
+    const before = open();
+    const file = add(before, 'kept');
+    const unfinished = before.temporaryPath();
+    writeFileSync(unfinished, 'half');
+    const after = open();
+    assert.equal(after.sizeBytes, 4);
+    assert.ok(link(after, file));
+    assert.equal(existsSync(unfinished), false);
+  });
+
+  it('refuses a folder that holds what is not its own', () => {
+    const { digest } = add(open(), 'x');
+    writeFileSync(join(folder, 'cache/v1', digest.hash.slice(0, 2), 'alien'), '');
+    assert.throws(
+      () => open(),
+      (error) => isKind(error, 'internal'),
+    );
+  });
+
+  for (const [what, tamper] of Object.entries({
+    content: (path: string) => {
+      chmodSync(path, 0o644);
+      writeFileSync(path, 'evil');
+      chmodSync(path, 0o444);
+    },
+    mode: (path: string) => chmodSync(path, 0o666),
+    size: (path: string) => writeFileSync(path, 'longer than before', { flag: 'a' }),
+  })) {
+    it(`drops a file whose ${what} was changed through a link (T-21)`, () => {
+      const cache = open();
+      const file = add(cache, 'good');
+      cache.verify(file);
+      assert.equal(cache.quarantined, 0);
+      tamper(link(cache, file) ?? '');
+      cache.verify(file);
+      assert.equal(cache.quarantined, 1);
+      assert.equal(link(cache, file), undefined);
+      assert.equal(cache.sizeBytes, 0);
+    });
+  }
+
+  it('notices that a file was removed behind its back', () => {
+    const cache = open();
+    const file = add(cache, 'gone');
+    rmSync(join(folder, 'cache/v1', file.digest.hash.slice(0, 2)), { recursive: true });
+    assert.equal(link(cache, file), undefined);
+    assert.equal(cache.entries, 0);
+  });
+});
