@@ -126,8 +126,3 @@ export function bytesOf(streamed: Streamed<ReadResponse>): Buffer {
   expectEnd(streamed, status.OK);
   return Buffer.concat(streamed.messages.map(({ data }) => data));
 }
-
-/** `entry.digest`, which must be there. */
-function digestIn(entry: { readonly digest: Digest | undefined }): Digest {
-  return present(entry.digest, 'digest');
-}
