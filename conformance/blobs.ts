@@ -10,7 +10,7 @@ import {
 import { ByteStreamDefinition, type ReadResponse, type WriteRequest } from '../src/gen/google/bytestream/bytestream.ts';
 import type { CaseContext } from './case.ts';
 import type { Streamed } from './endpoint.ts';
-import { expectEnd, present } from './expect.ts';
+import { expectEnd } from './expect.ts';
 
 /** Bytes and their SHA-256 digest. */
 export interface Blob {
