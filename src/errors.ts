@@ -56,6 +56,9 @@ export interface ErrorFacts {
   readonly cause?: unknown;
 }
 
+/** Kinds that mean something went wrong on our side. The others are answers like any other, made by the thousand. */
+const TRACED: ReadonlySet<ErrorKind> = new Set(['internal', 'data-loss', 'unavailable']);
+
 /** The one error class of the project. Core code throws it; foreign errors are converted where they are caught first. */
 export class ReapiError extends Error {
   readonly kind: ErrorKind;
@@ -63,7 +66,10 @@ export class ReapiError extends Error {
 
   /** @param message for people; it reaches clients, so it never holds secrets or paths of the server. */
   constructor(kind: ErrorKind, message: string, facts: ErrorFacts = {}) {
+    const depth = Error.stackTraceLimit;
+    if (!TRACED.has(kind)) Error.stackTraceLimit = 0;
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    Error.stackTraceLimit = depth;
     this.name = 'ReapiError';
     this.kind = kind;
     this.facts = facts;

@@ -172,7 +172,7 @@ class GrpcJsClient implements RpcClient {
       const isOver = new AbortController();
       const finish = (error: ServiceError | null, response?: Res): void => {
         options.signal.removeEventListener('abort', onAbort);
-        isOver.abort();
+        isOver.abort('the call is over');
         if (error === null && response !== undefined) resolve(response);
         else reject(sourceError ?? errorOf(error, options.signal));
       };

@@ -138,12 +138,13 @@ describe('startWorker', () => {
     const seen = new Set<string>();
     const both = Promise.withResolvers<void>();
     worker = await start((request, signal) => {
-      seen.add(JSON.stringify(request.workerId));
+      assert.equal(typeof request.workerId['folder'], 'string');
+      seen.add(`${request.workerId['node']} ${request.workerId['thread']}`);
       if (seen.size === 2) both.resolve();
       return request.preferBeingIdle ? Promise.resolve(idle) : held(signal);
     }, 2);
     await both.promise;
-    assert.deepEqual([...seen].sort(), ['{"node":"n","thread":"0"}', '{"node":"n","thread":"1"}']);
+    assert.deepEqual([...seen].sort(), ['n 0', 'n 1']);
     await worker.stop();
   });
 

@@ -176,7 +176,8 @@ function makeSlot(
   const runner = new SlotRunner(folder, tools, leaseOptions);
   const { scheduler, recorder } = peers;
   const { instanceNamePrefix, properties, sizeClass } = options;
-  const workerId = { node: options.node, thread: String(thread) };
+  // The folder tells workers on one machine apart; it belongs to one of them.
+  const workerId = { node: options.node, folder: options.dataFolder, thread: String(thread) };
   const slotOptions = { workerId, instanceNamePrefix, properties, sizeClass };
   return new Slot({ scheduler, runner, recorder }, system, counters, slotOptions);
 }

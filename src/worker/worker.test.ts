@@ -112,7 +112,10 @@ describe('Slot', () => {
     for (let turn = 0; turn < 5; turn++) await nextTurn();
   }
 
+  /** The next call, which may be held back for the time in which changes of stage are gathered. */
   async function next(): Promise<Call> {
+    await settle();
+    if (calls.length === 0) clock.advance(100);
     await settle();
     const call = calls.shift();
     assert.ok(call, 'the slot should have called the scheduler');
@@ -162,7 +165,7 @@ describe('Slot', () => {
     assert.deepEqual(request.gantry?.digestFunctions, [DigestFunction_Value.SHA256]);
   });
 
-  it('starts what it is ordered to, under the whole instance name (R-BB-14), and reports at once (R-BW-02)', async () => {
+  it('starts what it is ordered to, under the whole instance name (R-BB-14), and reports it (R-BW-02)', async () => {
     (await next()).answer(orders('L1'));
     const call = await next();
     assert.equal(at(started, 0).lease.key.instance, 'a/b');
@@ -171,10 +174,32 @@ describe('Slot', () => {
     assert.equal(call.request.gantry?.running?.instanceName, 'a/b');
   });
 
-  it('reports a change of stage that happens during a call as soon as the call is over', async () => {
+  it('gathers changes of stage for a tenth of a second, and reports the last', async () => {
+    (await next()).answer(orders('L1'));
+    await settle();
+    at(started, 0).onStage('fetching');
+    clock.advance(99);
+    at(started, 0).onStage('running');
+    await settle();
+    assert.equal(calls.length, 0);
+    clock.advance(1);
+    assert.equal(stateOf(await next()), 'running');
+  });
+
+  it('reports the end of a lease at once: a short one costs a single call', async () => {
+    (await next()).answer(orders('L1'));
+    await settle();
+    at(started, 0).onStage('running');
+    at(started, 0).end(GOOD);
+    await settle();
+    assert.deepEqual(calls.map(stateOf), ['completed']);
+  });
+
+  it('reports what happens during a call when the call is over', async () => {
     (await next()).answer(orders('L1'));
     const first = await next();
     at(started, 0).onStage('running');
+    clock.advance(100);
     await settle();
     assert.equal(calls.length, 0, 'one call at a time');
     first.answer(goOn());
