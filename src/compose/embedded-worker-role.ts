@@ -43,19 +43,19 @@ export async function startEmbeddedWorker(
 ): Promise<ReadyWorker> {
   const { clock, lifecycle, metrics, folder } = dependencies;
   const socket = join(socketFolder(folder, lifecycle), 'worker.sock');
-  rmSync(socket, { force: true });
-  await dependencies.open().listen(`unix:${socket}`);
   const configFile = folder.sub('embedded-worker.yaml');
-  const workerConfig = { ...config, worker: { ...config.worker, server: `unix:${socket}` } };
-  writeFileSync(configFile, stringify(workerConfig), { mode: 0o600 });
-  const [, main] = process.argv;
-  invariant(main !== undefined, 'the program knows its own entry file');
+  const transport = dependencies.open();
   const worker = new EmbeddedWorker(dependencies, {
-    main,
+    main: entryFile(),
     arguments: ['worker', '--config', configFile],
     environment: childEnvironment(),
   });
+  // Before anything is awaited, so that it stops before its listener and after the one of the clients.
   lifecycle.add('the embedded worker', (graceMs) => worker.stop(graceMs));
+  rmSync(socket, { force: true });
+  await transport.listen(`unix:${socket}`);
+  const workerConfig = { ...config, worker: { ...config.worker, server: `unix:${socket}` } };
+  writeFileSync(configFile, stringify(workerConfig), { mode: 0o600 });
   metrics.gauge(
     { name: 'gantry_embedded_worker_restarts', help: 'Times the embedded worker had to be started again.' },
     () => worker.restarts,
@@ -70,6 +70,13 @@ export async function startEmbeddedWorker(
   } finally {
     timer.cancel();
   }
+}
+
+/** The program itself: a worker is the same program in another role. */
+function entryFile(): string {
+  const [, main] = process.argv;
+  invariant(main !== undefined, 'the program knows its own entry file');
+  return main;
 }
 
 /** The data folder, unless its path is too long for a socket that another process has to find. */

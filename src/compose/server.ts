@@ -68,7 +68,7 @@ export async function startServer(config: Config, roles: ServerRoles): Promise<R
 }
 
 async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole> {
-  const { config, clock, random, log, metrics, lifecycle, health, stopping } = ground;
+  const { config, clock, log, metrics, lifecycle, health, stopping } = ground;
   metrics.addProcess();
   const folder = await DataFolder.open(config.dataFolder);
   lifecycle.add('the data folder', () => folder.release());
@@ -99,18 +99,11 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
     transports.reduce((sum, { connections }) => sum + connections, 0),
   );
   const httpAddress = await startWeb(ground);
-  const embedded = roles.hasWorker
-    ? await startEmbeddedWorker(config, {
-        clock,
-        random,
-        log,
-        metrics,
-        lifecycle,
-        folder,
-        open: () => open(EMBEDDED_WORKER),
-      })
+  // Side by side: after a restart clients are let in again while the worker still starts.
+  const worker = roles.hasWorker
+    ? startEmbeddedWorker(config, { ...ground, folder, open: () => open(EMBEDDED_WORKER) })
     : undefined;
-  const grpcAddress = await listen(ground, open(ANONYMOUS));
+  const [embedded, grpcAddress] = await Promise.all([worker, listen(ground, open(ANONYMOUS))]);
   health.set('', true);
   const ready: ReadyInfo = {
     grpcAddress,

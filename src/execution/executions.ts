@@ -152,7 +152,9 @@ export class Executions {
 
   #complete(name: string, response: ExecuteResponse): void {
     this.#live.delete(name);
-    this.#parts.operations.finish(name, response);
+    // The encoder's buffer may be larger than what it wrote.
+    const encoded = Uint8Array.from(ExecuteResponse.encode(response).finish());
+    this.#parts.operations.finish(name, encoded);
   }
 
   #watched(name: string, isWatched: boolean): void {

@@ -4,7 +4,6 @@ import { digestFunctionToWire } from '../digest/digest-function.ts';
 import { ReapiError } from '../errors.ts';
 import {
   ExecuteOperationMetadata,
-  ExecuteResponse,
   ExecutionStage_Value,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type Operation, OperationsDefinition } from '../gen/google/longrunning/operations.ts';
@@ -52,7 +51,7 @@ export function operationMessage(state: OperationState): Operation {
     done: state.response !== undefined,
     result: state.response && {
       $case: 'response',
-      value: packAny(`${fullName}.ExecuteResponse`, ExecuteResponse.encode(state.response).finish()),
+      value: packAny(`${fullName}.ExecuteResponse`, state.response),
     },
   };
 }

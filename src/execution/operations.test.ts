@@ -4,7 +4,6 @@ import type { ActionKey } from '../digest/action-key.ts';
 import { digestOf } from '../digest/hasher.ts';
 import { type InstanceName, parseInstanceName } from '../digest/instance-name.ts';
 import { isKind } from '../errors.ts';
-import { ExecuteResponse } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { SystemRandom } from '../system/random.ts';
 import { type OperationState, Operations, type OperationsOptions } from './operations.ts';
 
@@ -17,7 +16,7 @@ const OPTIONS: OperationsOptions = {
 
 const main = parseInstanceName('main/sub');
 const keyUnder = (instance: InstanceName): ActionKey => ({ instance, action: digestOf('sha256', Buffer.from('a')) });
-const response = ExecuteResponse.fromPartial({ message: 'done' });
+const response = Buffer.from('an encoded response');
 const never = new AbortController().signal;
 
 function setUp(options: Partial<OperationsOptions> = {}) {

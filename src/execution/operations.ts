@@ -1,6 +1,5 @@
 import type { ActionKey } from '../digest/action-key.ts';
 import { invariant, ReapiError } from '../errors.ts';
-import type { ExecuteResponse } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 
@@ -16,8 +15,8 @@ export interface OperationState {
   readonly message: string;
   /** Wall time. */
   readonly createdAtMs: number;
-  /** Set exactly when the stage is `completed`. */
-  readonly response?: ExecuteResponse;
+  /** The encoded ExecuteResponse, set exactly when the stage is `completed`: kept by the hundred thousand, hence in its smallest form. */
+  readonly response?: Uint8Array;
 }
 
 /** Told when the first stream begins, and when the last one ends, to watch an unfinished operation. */
@@ -111,7 +110,7 @@ export class Operations {
   }
 
   /** Finishes an operation, for everyone who watches it. Does nothing if it was deleted. */
-  finish(name: string, response: ExecuteResponse): void {
+  finish(name: string, response: Uint8Array): void {
     const entry = this.#live.get(name);
     if (entry === undefined) {
       invariant(!this.#finished.has(name), 'an operation finishes at most once');

@@ -335,7 +335,8 @@ export class Slot {
     if (this.#kill.signal.aborted) return;
     if (isKind(error, 'cancelled') && this.#interrupt.signal.aborted) return;
     this.counters.syncFailures++;
-    if (!this.#isCutOff) this.#system.log.warn({ err: error }, 'the server does not answer; trying again until it does');
+    if (!this.#isCutOff)
+      this.#system.log.warn({ err: error }, 'the server does not answer; trying again until it does');
     this.#isCutOff = true;
     await this.#pause(this.#system.random.fraction() * MAX_RETRY_PAUSE_MS, this.#kill.signal);
   }

@@ -29,7 +29,7 @@ export const never = new AbortController().signal;
 /** The instance name of all its actions. */
 export const instance = parseInstanceName('main');
 /** A result of a command that succeeded. */
-export const passed = ActionResult.fromPartial({ stdoutRaw: Buffer.from('ok') });
+export const passed = ActionResult.fromPartial({ stdoutRaw: new TextEncoder().encode('ok') });
 /** An idle slot of a worker that can do anything. */
 export const idleSlot = {
   type: 'sync',
@@ -127,7 +127,8 @@ export class ExecutionWorld {
   }
 
   async finished(name: string): Promise<ExecuteResponse> {
-    for await (const { response } of this.operations.watch(name, never)) if (response) return response;
+    for await (const { response } of this.operations.watch(name, never))
+      if (response) return ExecuteResponse.decode(response);
     throw new Error('the watch ended early');
   }
 
