@@ -16,6 +16,8 @@ export type ErrorKind =
   | 'invalid-argument'
   /** An offset outside the blob (R-BS-11). */
   | 'out-of-range'
+  /** Bytes that are not the message the method takes. INTERNAL, as gRPC stacks answer it (R-XC-13), but no fault of ours. */
+  | 'undecodable'
   /** Bytes do not have the digest they were sent under (R-CAS-09). */
   | 'digest-mismatch'
   /** A blob or message above a configured size limit (R-CAS-13). */

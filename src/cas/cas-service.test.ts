@@ -152,10 +152,10 @@ describe('casMethods', () => {
       await assert.rejects(callUnary(methods, findMissingBlobs, { blobDigests }), ofKind('too-large'));
     });
 
-    it('refuses bytes that are no message as internal (R-XC-13)', async () => {
+    it('refuses bytes that are no message as undecodable (R-XC-13)', async () => {
       const method = methods[0];
       assert.ok(method?.kind === 'unary');
-      await assert.rejects(method.handle(Buffer.of(0x12, 0x05), fakeCall()), ofKind('internal'));
+      await assert.rejects(method.handle(Buffer.of(0x12, 0x05), fakeCall()), ofKind('undecodable'));
     });
   });
 

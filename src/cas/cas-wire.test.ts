@@ -139,13 +139,13 @@ describe('the hand-written codecs of ContentAddressableStorage', () => {
     assert.deepEqual({ instanceName, digestFunction }, { instanceName: 'b', digestFunction: 9 });
   });
 
-  it('law: a request cut inside a field is refused as internal (R-XC-13)', () => {
+  it('law: a request cut inside a field is refused as undecodable (R-XC-13)', () => {
     const request = BatchUpdateBlobsRequest.fromPartial({
       requests: [{ digest: { hash: 'abc', sizeBytes: 3n }, data: Buffer.from('abc') }],
     });
     const encoded = Buffer.from(BatchUpdateBlobsRequest.encode(request).finish());
     for (let length = 1; length < encoded.length; length++) {
-      assert.throws(() => decodeBatchUpdate(encoded.subarray(0, length)), ofKind('internal'), `cut at ${length}`);
+      assert.throws(() => decodeBatchUpdate(encoded.subarray(0, length)), ofKind('undecodable'), `cut at ${length}`);
     }
   });
 

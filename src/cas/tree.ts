@@ -134,7 +134,7 @@ export function directoryLinks(fn: DigestFunction, directory: Uint8Array): Direc
       else reader.skip();
     }
   } catch (error) {
-    if (!isKind(error, 'internal')) throw error;
+    if (!isKind(error, 'undecodable')) throw error;
     throw new ReapiError('invalid-argument', 'the blob is not a Directory message', { cause: error });
   }
   return { directories, files };
@@ -155,7 +155,7 @@ export function treeFiles(fn: DigestFunction, tree: Uint8Array): readonly Digest
       else for (const file of directoryLinks(fn, reader.bytes()).files) files.push(file);
     }
   } catch (error) {
-    if (!isKind(error, 'internal')) throw error;
+    if (!isKind(error, 'undecodable')) throw error;
     throw new ReapiError('invalid-argument', 'the blob is not a Tree message', { cause: error });
   }
   return files;

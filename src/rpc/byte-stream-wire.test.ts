@@ -35,8 +35,8 @@ describe('the hand-written codecs of ByteStream', () => {
     );
   });
 
-  it('refuses a message that is cut as internal (R-XC-13)', () => {
+  it('refuses a message that is cut as undecodable (R-XC-13)', () => {
     const encoded = WriteRequest.encode(WriteRequest.fromPartial({ data: Buffer.from('abc') })).finish();
-    assert.throws(() => decodeWriteRequest(encoded.subarray(0, 3)), ofKind('internal'));
+    assert.throws(() => decodeWriteRequest(encoded.subarray(0, 3)), ofKind('undecodable'));
   });
 });

@@ -39,10 +39,10 @@ describe('unary', () => {
     assert.deepEqual(HealthCheckResponse.decode(await method.handle(request('cas'), call)), SERVING);
   });
 
-  it('rejects an undecodable request as internal without calling the handler (R-XC-13)', async () => {
+  it('rejects an undecodable request as undecodable without calling the handler (R-XC-13)', async () => {
     const method = unary(HealthDefinition, check, () => assert.fail('not called'));
     assert.ok(method.kind === 'unary');
-    await assert.rejects(method.handle(NOT_PROTOBUF, fakeCall()), ofKind('internal'));
+    await assert.rejects(method.handle(NOT_PROTOBUF, fakeCall()), ofKind('undecodable'));
   });
 });
 
@@ -93,7 +93,7 @@ describe('bidiStreaming', () => {
         isEnded = true;
       }
     })();
-    await assert.rejects(responsesOf(method.handle(requests, fakeCall())), ofKind('internal'));
+    await assert.rejects(responsesOf(method.handle(requests, fakeCall())), ofKind('undecodable'));
     assert.equal(isEnded, true);
   });
 });
@@ -109,7 +109,7 @@ describe('decode', () => {
     assert.throws(
       () => decode(codec, new Uint8Array()),
       (error) =>
-        ofKind('internal')(error) &&
+        ofKind('undecodable')(error) &&
         error instanceof Error &&
         !error.message.includes('secret') &&
         error.cause instanceof RangeError,

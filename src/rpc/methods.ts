@@ -87,12 +87,14 @@ export function bidiStreaming<Req, Res>(
   };
 }
 
-/** Decodes a request. @throws internal, which is what gRPC stacks answer to undecodable bytes (R-XC-13). */
+/** Decodes a request. @throws undecodable (R-XC-13). */
 export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
   try {
     return codec.decode(bytes);
   } catch (error) {
-    throw new ReapiError('internal', 'the request does not decode as the message this method takes', { cause: error });
+    throw new ReapiError('undecodable', 'the request does not decode as the message this method takes', {
+      cause: error,
+    });
   }
 }
 

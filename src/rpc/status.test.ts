@@ -35,6 +35,7 @@ const GOLDEN: Readonly<Record<ErrorKind, number>> = {
   'out-of-range': 11,
   unimplemented: 12,
   internal: 13,
+  undecodable: 13,
   'queue-full': 14,
   unavailable: 14,
   'data-loss': 15,
@@ -222,6 +223,8 @@ describe('fromWireStatus', () => {
 describe('isOurFault', () => {
   it('is true for bugs, for internal and for damaged data, and for nothing a client can cause', () => {
     assert.equal(isOurFault(new TypeError('bug')), true);
+    // Or whoever sends garbage fills the log.
+    assert.equal(isOurFault(new ReapiError('undecodable', 'x')), false);
     const ours = KINDS.filter((kind) => isOurFault(new ReapiError(kind, '')));
     assert.deepEqual(ours.toSorted(), ['data-loss', 'internal']);
   });

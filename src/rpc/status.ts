@@ -10,6 +10,7 @@ import { packAny } from './any.ts';
 const CODES: Readonly<Record<ErrorKind, Code>> = {
   'invalid-argument': Code.INVALID_ARGUMENT,
   'out-of-range': Code.OUT_OF_RANGE,
+  undecodable: Code.INTERNAL,
   'digest-mismatch': Code.INVALID_ARGUMENT,
   'too-large': Code.INVALID_ARGUMENT,
   unauthenticated: Code.UNAUTHENTICATED,

@@ -22,7 +22,7 @@ describe('WireReader', () => {
     assert.deepEqual(seen, [1, 2, 3, 4, 11, 5]);
   });
 
-  it('fails with internal wherever a message is cut inside a field (R-XC-13)', () => {
+  it('fails as undecodable wherever a message is cut inside a field (R-XC-13)', () => {
     const whole = everything();
     const ends = new Set<number>([0]);
     const reader = new WireReader(whole);
@@ -36,7 +36,7 @@ describe('WireReader', () => {
         while (cut.next()) cut.skip();
       };
       if (ends.has(length)) walk();
-      else assert.throws(walk, ofKind('internal'), `cut at ${length}`);
+      else assert.throws(walk, ofKind('undecodable'), `cut at ${length}`);
     }
   });
 
@@ -48,9 +48,9 @@ describe('WireReader', () => {
     ['a length beyond the end', [0x0a, 0x05, 0x00]],
     ['a negative length', [0x0a, ...new Array<number>(9).fill(0xff), 0x01]],
   ] as const) {
-    it(`fails with internal at ${what}`, () => {
+    it(`fails as undecodable at ${what}`, () => {
       const reader = new WireReader(Buffer.from(bytes));
-      assert.throws(() => reader.next() && reader.skip(), ofKind('internal'));
+      assert.throws(() => reader.next() && reader.skip(), ofKind('undecodable'));
     });
   }
 

@@ -236,5 +236,5 @@ export function mapFields(bytes: Buffer, map: (field: number, value: Buffer) => 
 }
 
 function malformed(): ReapiError {
-  return new ReapiError('internal', 'the bytes are not a protobuf message');
+  return new ReapiError('undecodable', 'the bytes are not a protobuf message');
 }

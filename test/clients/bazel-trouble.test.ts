@@ -59,7 +59,7 @@ describe('Bazel 4.2.3 in trouble', () => {
       project = BazelProject.withPackage(sleeper(4, marker));
       const config = { stop: { graceSeconds: 0 } };
       const gantry = await Gantry.start({ config });
-      // Five retries, the default, are used up within about three seconds.
+      // Five retries, the default, last about three seconds: enough for a restart, but not on any machine however busy.
       const build = project.start('build', remote(gantry.url, '--remote_retries=12', '//own:slow', '//words/...'));
       await runningAction(marker);
       await bringDown(gantry);
