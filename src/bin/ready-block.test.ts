@@ -34,7 +34,7 @@ describe('readyBlock', () => {
       'engine_address = grpc://127.0.0.1:8980',
       'cas_address = grpc://127.0.0.1:8980',
       'digest_algorithms = SHA256',
-      "execution-service: { url: 'http://127.0.0.1:8980' }",
+      "storage-service: { url: 'http://127.0.0.1:8980' }",
     ]) {
       assert.ok(lines.includes(line), line);
     }

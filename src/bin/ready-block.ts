@@ -74,11 +74,7 @@ function buck2(address: string): readonly string[] {
   ];
 }
 
+/** A store only: BuildStream's commands take the input root for `/`, which the process sandbox of a worker does not do. */
 function buildStream(address: string): readonly string[] {
-  const services = ['execution-service', 'storage-service', 'action-cache-service'];
-  return [
-    'BuildStream (buildstream.conf):',
-    '  remote-execution:',
-    ...services.map((service) => `    ${service}: { url: 'http://${address}' }`),
-  ];
+  return ['BuildStream (buildstream.conf):', '  cache:', `    storage-service: { url: 'http://${address}' }`];
 }

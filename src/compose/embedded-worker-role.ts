@@ -60,6 +60,13 @@ export async function startEmbeddedWorker(
     { name: 'gantry_embedded_worker_restarts', help: 'Times the embedded worker had to be started again.' },
     () => worker.restarts,
   );
+  metrics.gauge(
+    {
+      name: 'gantry_embedded_worker_ready',
+      help: 'Whether the embedded worker takes work: 1, or 0 between two starts.',
+    },
+    () => (worker.isReady ? 1 : 0),
+  );
   const tooLate = new AbortController();
   const timer = clock.wakeAt(clock.monotonicMs() + START_TIMEOUT_MS, () =>
     tooLate.abort(new Error('the embedded worker did not get ready; the log says why')),

@@ -39,6 +39,7 @@ export class EmbeddedWorker {
   readonly #options: EmbeddedWorkerOptions;
   readonly #stopping = new AbortController();
   #child: ChildProcess | undefined;
+  #isReady = false;
   #restarts = 0;
   #running: Promise<void> | undefined;
 
@@ -50,6 +51,11 @@ export class EmbeddedWorker {
   /** How often it had to be started again. */
   get restarts(): number {
     return this.#restarts;
+  }
+
+  /** Whether there is one now that has said it is ready. */
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   /** Resolves when the first worker is ready to take work. @throws what `signal` is aborted with. */
@@ -95,20 +101,34 @@ export class EmbeddedWorker {
   }
 
   /** Resolves with how the process ended. */
-  #runOnce(onReady: (ready: WorkerReady) => void): Promise<string> {
-    return new Promise((resolve) => {
-      const child = fork(this.#options.main, this.#options.arguments, {
+  async #runOnce(onReady: (ready: WorkerReady) => void): Promise<string> {
+    let child: ChildProcess;
+    try {
+      child = fork(this.#options.main, this.#options.arguments, {
         env: this.#options.environment,
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         // A terminal's Ctrl-C goes to the server, which stops the worker in order.
         detached: true,
       });
-      this.#child = child;
-      child.on('message', (message: WorkerReady) => {
-        if (message.type === 'ready') onReady(message);
-      });
-      child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+    } catch (error) {
+      // Node throws some of the machine's refusals (no memory left) and reports others as an event.
+      return notStarted(error);
+    }
+    this.#child = child;
+    child.on('message', (message: WorkerReady) => {
+      if (message.type !== 'ready') return;
+      this.#isReady = true;
+      onReady(message);
+    });
+    const how = await new Promise<string>((resolve) => {
+      child.once('error', (error) => resolve(notStarted(error)));
       child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
     });
+    this.#isReady = false;
+    return how;
   }
+}
+
+function notStarted(error: unknown): string {
+  return `could not be started: ${error instanceof Error ? error.message : String(error)}`;
 }

@@ -103,7 +103,7 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
   return {
     clientMethods: [
       ...executionMethods({ operations, executions, instances, authorizer, inline, stopping: dependencies.stopping }),
-      ...operationsMethods({ operations, executions, authorizer, clock }),
+      ...operationsMethods({ operations, executions, authorizer, clock, stopping: dependencies.stopping }),
     ],
     workerMethods: operationQueueMethods({
       host,

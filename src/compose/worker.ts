@@ -26,7 +26,8 @@ export async function startWorkerRole(config: Config): Promise<RunningRole> {
     lifecycle.add('the connection to the server', async () => server.close());
     const properties = propertiesOf(config);
     const options = workerOptions(config, properties);
-    const worker = await startWorker(remotePeers(server, server, random), { clock, random, log }, options);
+    const peers = remotePeers(server, server, random, { maxBatchBytes: config.limits.maxBatchTotalSizeBytes });
+    const worker = await startWorker(peers, { clock, random, log }, options);
     const ending = stopWorker(worker, clock);
     lifecycle.add('the slots', ending.stop);
     tellParent({ type: 'ready', slots: config.worker.slots, properties }, ending.kill);
@@ -92,8 +93,11 @@ function stopWorker(worker: RunningWorker, clock: SystemClock): Ending {
   };
   const stop = async (graceMs: number): Promise<void> => {
     const timer = clock.wakeAt(clock.monotonicMs() + graceMs, kill);
-    await worker.stop();
-    timer.cancel();
+    try {
+      await worker.stop();
+    } finally {
+      timer.cancel();
+    }
   };
   return { stop, kill };
 }
@@ -102,5 +106,6 @@ function stopWorker(worker: RunningWorker, clock: SystemClock): Ending {
 function tellParent(ready: WorkerReady, kill: () => void): void {
   if (process.send === undefined) return;
   process.once('disconnect', kill);
-  process.send(ready);
+  if (process.connected) process.send(ready);
+  else kill();
 }

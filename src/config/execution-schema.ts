@@ -16,9 +16,9 @@ const platform = z
     ignore: z
       .array(propertyName)
       .max(1000)
-      .default(['persistentWorkerKey', 'persistentWorkerProtocol'])
+      .default(['persistentWorkerKey', 'persistentWorkerProtocol', 'bazel_tool_input', 'max-cores'])
       .describe(
-        'Names of platform properties that are left out of matching: Bazel adds these two by itself (R-PL-04).',
+        'Names of platform properties that are left out of matching: Bazel adds some by itself, and any worker keeps below an upper bound like `max-cores` (R-PL-04).',
       ),
     rules: z
       .array(rule)

@@ -21,8 +21,8 @@ export const limits = z
       'Most broken-off uploads that are kept for their client to go on with (R-BS-45). Beyond it the oldest is dropped.',
     ),
     suspendedUploadSeconds: seconds(
-      { min: 0, max: 86_400, by: 600 },
-      'How long a broken-off upload is kept (R-BS-45).',
+      { min: 0, max: 86_400, by: 120 },
+      'How long a broken-off upload is kept, with the room its blob needs (R-BS-45).',
     ),
     maxTreeDepth: count({ min: 16, max: 4096, by: 256 }, 'Deepest directory of an input root or of GetTree (R-CM-10).'),
     maxTreeDirectories: count(

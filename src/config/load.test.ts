@@ -46,7 +46,12 @@ describe('loadConfig', () => {
     assert.equal(config.worker.slots, 6);
     assert.equal(config.worker.nodeName, 'build-1');
     assert.equal(config.execution.maxFinishedOperations, 100_000);
-    assert.deepEqual(config.execution.platform.ignore, ['persistentWorkerKey', 'persistentWorkerProtocol']);
+    assert.deepEqual(config.execution.platform.ignore, [
+      'persistentWorkerKey',
+      'persistentWorkerProtocol',
+      'bazel_tool_input',
+      'max-cores',
+    ]);
   });
 
   it('uses the real machine unless told otherwise', () => {

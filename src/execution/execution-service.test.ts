@@ -42,7 +42,7 @@ class Service extends ExecutionWorld {
           return result;
         },
       }),
-      ...operationsMethods({ ...parts, clock: this.clock }),
+      ...operationsMethods({ ...parts, clock: this.clock, stopping: this.stopping.signal }),
     ];
     const found = methods.find((method) => method.path.endsWith(`/${path}`));
     assert.ok(found, path);
@@ -226,6 +226,17 @@ describe('Operations service', () => {
     await service.quiet();
     await service.work();
     assert.equal(Operation.decode(await late).done, true);
+  });
+
+  it('tells whoever waits UNAVAILABLE when the server stops (R-XC-11)', async () => {
+    const { service, name } = await running();
+    const wait = () =>
+      service.call('WaitOperation', WaitOperationRequest.encode({ name, timeout: undefined }).finish());
+    const before = wait();
+    await service.quiet();
+    service.stopping.abort(new ReapiError('unavailable', 'the server is stopping'));
+    await assert.rejects(before, refuses('unavailable'));
+    await assert.rejects(wait(), refuses('unavailable'));
   });
 
   it('lists operations by instance, in pages (R-OP-03)', async () => {

@@ -255,6 +255,12 @@ describe('OperationQueue.Synchronize', () => {
       },
     ],
     ['an empty identity', { ...IDLE, workerId: {} }],
+    ['an endless identity', { ...IDLE, workerId: { node: 'n'.repeat(70_000) } }],
+    [
+      'endless properties',
+      { ...IDLE, platform: { properties: Array(5_000).fill({ name: 'name', value: 'a value' }) } },
+    ],
+    ['endless offers', { ...IDLE, gantry: { offers: Array(70_000).fill({}) } }],
     ['a malformed prefix', { ...IDLE, instanceNamePrefix: '/x' }],
   ] as const) {
     it(`refuses ${title} (R-BB-19)`, async () => {

@@ -46,6 +46,9 @@ export interface OperationQueueParts {
 /** A worker's identity has at most so many entries. */
 const MAX_WORKER_ID_ENTRIES = 32;
 
+/** What a slot says of itself, identity and offers together, is kept while it lives. In characters; real ones have hundreds. */
+const MAX_SLOT_CHARACTERS = 64 * 1024;
+
 /** How soon a slot may ask a server that is stopping again. */
 const STOPPING_PAUSE_MS = 1_000;
 
@@ -68,6 +71,7 @@ async function synchronize(
   const prefix = parseInstanceName(request.instanceNamePrefix);
   await demand(parts.authorizer, call.principal, 'worker', prefix);
   const { slot, node } = identityOf(request);
+  refuseTooLong(slot, request);
   const holding = reportOf(request.currentState, request.gantry);
   const prefersIdle = request.preferBeingIdle || parts.stopping.aborted;
   const mayWait = !prefersIdle && (holding === undefined || holding.completed !== undefined);
@@ -103,6 +107,15 @@ function identityOf(request: SynchronizeRequest): { readonly slot: string; reado
   const slot = [who, ...platform, `prefix=${request.instanceNamePrefix}`, `size=${request.sizeClass}`].join(' ');
   const node = entries.flatMap(([name, value]) => (name === 'thread' ? [] : [pair(name, value)])).join(',');
   return { slot, node };
+}
+
+function refuseTooLong(slot: string, { platform, gantry }: SynchronizeRequest): void {
+  const sets = [platform?.properties ?? [], ...(gantry?.offers ?? []).map(({ properties }) => properties)];
+  const pairs = sets.flat();
+  const characters = pairs.reduce((sum, { name, value }) => sum + name.length + value.length, slot.length);
+  // An empty set or property takes room too.
+  if (characters + sets.length + pairs.length <= MAX_SLOT_CHARACTERS) return;
+  throw invalid(`worker_id and properties have more than ${MAX_SLOT_CHARACTERS} characters together`, 'worker_id');
 }
 
 /** For people to read, and still different for different workers. */

@@ -20,6 +20,8 @@ export interface OperationsServiceParts {
   readonly executions: Executions;
   readonly authorizer: Authorizer;
   readonly clock: Clock;
+  /** Aborts when the server begins to stop: whoever waits is told UNAVAILABLE at once (R-XC-11). */
+  readonly stopping: AbortSignal;
 }
 
 /** Most operations in one page of a list, and the default. */
@@ -58,7 +60,7 @@ export function operationMessage(state: OperationState): Operation {
 
 /** `google.longrunning.Operations`: Get, List, Cancel, Delete, Wait (R-OP-01 … R-OP-06). */
 export function operationsMethods(parts: OperationsServiceParts): Method[] {
-  const { operations, executions, clock } = parts;
+  const { operations, executions, clock, stopping } = parts;
   const { methods } = OperationsDefinition;
   const find = async (name: string, call: Call, what: Permission = 'execute'): Promise<OperationState> => {
     if (name === '') throw new ReapiError('invalid-argument', 'the name is empty', { field: 'name' });
@@ -82,7 +84,8 @@ export function operationsMethods(parts: OperationsServiceParts): Method[] {
       const state = await find(request.name, call);
       const { timeout } = request;
       const timeoutMs = timeout === undefined ? undefined : Number(timeout.seconds) * 1000 + timeout.nanos / 1e6;
-      return operationMessage(await waitUntilDone(operations, clock, state.name, { timeoutMs, signal: call.signal }));
+      const signal = AbortSignal.any([call.signal, stopping]);
+      return operationMessage(await waitUntilDone(operations, clock, state.name, { timeoutMs, signal }));
     }),
     unary(OperationsDefinition, methods.listOperations, async (request, call) => {
       if (request.returnPartialSuccess) {

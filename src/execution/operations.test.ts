@@ -3,7 +3,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import type { ActionKey } from '../digest/action-key.ts';
 import { digestOf } from '../digest/hasher.ts';
 import { type InstanceName, parseInstanceName } from '../digest/instance-name.ts';
-import { isKind } from '../errors.ts';
+import { isKind, ReapiError } from '../errors.ts';
 import { SystemRandom } from '../system/random.ts';
 import { type OperationState, Operations, type OperationsOptions } from './operations.ts';
 
@@ -139,6 +139,15 @@ describe('Operations', () => {
     const next = watcher.pending();
     abort.abort(new Error('the client left'));
     await assert.rejects(next, /the client left/);
+    assert.equal(clock.armed, 0);
+  });
+
+  it('ends a watch whose signal was aborted before it began, without waiting for a change', async () => {
+    const { operations, clock } = setUp();
+    const { name } = operations.create(keyUnder(main));
+    const watcher = reader(operations, name, AbortSignal.abort(new ReapiError('unavailable', 'stopping')));
+    await watcher.next();
+    await assert.rejects(watcher.next(), (error) => isKind(error, 'unavailable'));
     assert.equal(clock.armed, 0);
   });
 

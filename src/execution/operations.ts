@@ -149,7 +149,8 @@ export class Operations {
         const { state } = entry;
         yield state;
         if (state.stage === 'completed') return;
-        if (entry.state === state) await this.#nextTurn(turn);
+        // A signal aborted before the watch began wakes nobody.
+        if (entry.state === state && !signal.aborted) await this.#nextTurn(turn);
         if (signal.aborted) throw signal.reason;
         this.#entry(name);
       }

@@ -180,6 +180,27 @@ describe('SchedulerHost', () => {
     assert.equal(seen.length, 1);
   });
 
+  for (const [what, happen] of [
+    ['a tick that is due', (clock: FakeClock) => clock.advance(1_000)],
+    ['a poll that ends', (clock: FakeClock) => clock.advance(500)],
+    ['a connection that breaks', (_clock: FakeClock, abort: AbortController) => abort.abort()],
+  ] as const) {
+    it(`reports a law broken by ${what} without throwing where nobody could catch it`, async () => {
+      const { scheduler, host, seen, clock } = setUp();
+      const abort = new AbortController();
+      scheduler.answers.set('sync', [waiting, { type: 'wake', atMs: 2_000 }]);
+      const pollMs = what === 'a poll that ends' ? 500 : 60_000;
+      const answer = host.synchronize(sync, pollMs, abort.signal);
+      scheduler.apply = () => {
+        throw new Error('two leases on one slot');
+      };
+      happen(clock, abort);
+      assert.deepEqual(seen, ['broken Error: two leases on one slot']);
+      await host.stop();
+      assert.equal(await answer, undefined);
+    });
+  }
+
   it('answers waiting slots when it stops, and waits for results being kept', async () => {
     const { scheduler, host, recording, clock } = setUp();
     scheduler.answers.set('sync', [waiting]);

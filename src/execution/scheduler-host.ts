@@ -87,11 +87,11 @@ export class SchedulerHost {
       };
       const onAbort = (): void => {
         end(undefined);
-        this.#perform({ type: 'leave', slot });
+        this.#tell({ type: 'leave', slot });
       };
       const onTimeout = (): void => {
         end(undefined);
-        this.#perform({ type: 'answered', slot });
+        this.#tell({ type: 'answered', slot });
       };
       const timer = this.#clock.wakeAt(this.#clock.monotonicMs() + pollMs, onTimeout);
       const poll: Poll = { answer: end };
@@ -99,6 +99,15 @@ export class SchedulerHost {
       if (signal.aborted) onAbort();
       else signal.addEventListener('abort', onAbort, { once: true });
     });
+  }
+
+  /** An event that has no caller: a timer or a listener that throws would end the process before it could stop in order. */
+  #tell(event: Event): void {
+    try {
+      this.#perform(event);
+    } catch {
+      // `broken` knows.
+    }
   }
 
   #perform(event: Event): readonly HostEffect[] {
@@ -136,22 +145,20 @@ export class SchedulerHost {
   }
 
   #record(lease: string, work: ExecutionWork, report: ExecutionReport): void {
-    const done = this.#effects.record(work, report).then(
-      () => this.#perform({ type: 'recorded', lease }),
-      (failed: ReapiError) => this.#perform({ type: 'recorded', lease, failed }),
-    );
-    const tracked: Promise<void> = done.then(
-      () => undefined,
-      () => undefined, // #perform has told `broken`.
-    );
+    const tracked: Promise<void> = this.#effects
+      .record(work, report)
+      .then(
+        () => this.#tell({ type: 'recorded', lease }),
+        (failed: ReapiError) => this.#tell({ type: 'recorded', lease, failed }),
+      )
+      .finally(() => this.#recording.delete(tracked));
     this.#recording.add(tracked);
-    tracked.finally(() => this.#recording.delete(tracked));
   }
 
   #armTimer(atMs: number): void {
     this.#timer?.cancel();
     this.#timer = this.#clock.wakeAt(atMs, () => {
-      this.#perform({ type: 'tick' });
+      this.#tell({ type: 'tick' });
     });
   }
 }

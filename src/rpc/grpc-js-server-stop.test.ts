@@ -8,6 +8,7 @@ import { noAbort, ofKind } from '../../test/support/expectations.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { framed, outcomeOf, RawGrpc } from '../../test/support/raw-grpc.ts';
 import { rawMethod, TEST_SERVICE, testServers } from '../../test/support/test-server.ts';
+import { SystemClock, sleep } from '../system/clock.ts';
 import type { Call } from './call.ts';
 import { CONNECT_DEFAULTS, connect } from './client.ts';
 import type { Method } from './methods.ts';
@@ -62,6 +63,24 @@ describe('GrpcJsServer.stop', () => {
     await until(() => raw.session.closed);
     assert.deepEqual([clock.armed, server.connections], [0, 0]);
     assert.deepEqual(new Set(raw.goaways), new Set([0]));
+  });
+
+  it('does not take a caller for dead because its connection is closing (R-XC-11)', async () => {
+    const keepaliveIntervalMs = 5;
+    const { method, started, answer } = waiting();
+    const { server, port } = await servers.start([method], { keepaliveIntervalMs });
+    const raw = new RawGrpc(port);
+    const pinged = once(raw.session, 'ping');
+    const running = raw.unary(PATH, X);
+    await started;
+    await pinged;
+    const stopped = server.stop(10_000);
+    // Timers of one length fire in the order in which they were set: after two of ours the server's next ping was due.
+    const clock = new SystemClock();
+    for (let count = 0; count < 2; count++) await sleep(clock, keepaliveIntervalMs, noAbort());
+    answer(Buffer.from('done'));
+    assert.equal((await running).status, 0);
+    await stopped;
   });
 
   it('aborts what still runs after the grace time, which the caller sees as UNAVAILABLE (R-XC-11)', async () => {

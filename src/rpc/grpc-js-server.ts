@@ -110,6 +110,7 @@ export class GrpcJsServer {
   async stop(graceMs: number): Promise<void> {
     const { clock } = this.#options;
     const timer = clock.wakeAt(clock.monotonicMs() + graceMs, () => this.force());
+    this.#endKeepalive();
     await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     // grpc-js is content with sessions that are closing.
     await Promise.all([...this.#sessions].map((session) => new Promise((resolve) => session.once('close', resolve))));
@@ -125,6 +126,14 @@ export class GrpcJsServer {
     this.#server.forceShutdown();
     for (const session of this.#sessions) session.close();
     this.#breakConnections(FORCE_TURNS);
+  }
+
+  /**
+   * Node refuses to ping over a session that is closing, which grpc-js takes for a dead peer: calls that are to end by
+   * themselves would be cut off at the next ping. The grace bounds them anyway. A test guards the private field.
+   */
+  #endKeepalive(): void {
+    Reflect.set(this.#server, 'keepaliveTimeMs', Number.POSITIVE_INFINITY);
   }
 
   #breakConnections(turns: number): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { isKind } from '../errors.ts';
 import { NO_LOG } from '../system/log.ts';
 import { WebServer } from './web-server.ts';
@@ -133,5 +134,17 @@ describe('WebServer', () => {
     assert.equal((await answer).body, 'late 1\n');
     await closed;
     await assert.rejects(ask('/livez'), /ECONNREFUSED/);
+  });
+
+  it('does not wait for the rest of a request when it closes', async () => {
+    const [host, port] = address.split(':');
+    const half = connect(Number(port), host);
+    half.on('error', () => undefined);
+    half.write('GET /livez HTTP/1.1\r\nhost: x\r\n');
+    // The server has read it by the time it has answered a whole one.
+    assert.equal((await ask('/livez')).status, 200);
+    const ended = once(half, 'close');
+    await server.close();
+    await ended;
   });
 });

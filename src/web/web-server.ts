@@ -22,6 +22,8 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
  */
 export class WebServer {
   readonly #app: FastifyInstance;
+  #answering = 0;
+  #isClosing = false;
 
   constructor(views: WebViews) {
     const app = fastify({
@@ -35,6 +37,13 @@ export class WebServer {
       },
     });
     this.#app = app;
+    app.addHook('onRequest', async () => {
+      this.#answering++;
+    });
+    app.addHook('onResponse', async () => {
+      this.#answering--;
+      this.#cutUnanswerable();
+    });
     app.addHook('onSend', async (_request, reply) => {
       reply.header('cache-control', 'no-store');
       reply.header('x-content-type-options', 'nosniff');
@@ -74,8 +83,17 @@ export class WebServer {
     return address.host.includes(':') ? `[${address.host}]:${port}` : `${address.host}:${port}`;
   }
 
-  /** Ends idle connections and takes no new ones; resolves when running requests have been answered. */
+  /** Takes no new connections; resolves when running requests have been answered. Ends the rest, half a request or none. */
   async close(): Promise<void> {
-    await this.#app.close();
+    const closed = this.#app.close();
+    this.#app.server.close();
+    this.#isClosing = true;
+    this.#cutUnanswerable();
+    await closed;
+  }
+
+  /** A server that is closing waits for half a request for ever: Node's own time limits end with its listening. */
+  #cutUnanswerable(): void {
+    if (this.#isClosing && this.#answering === 0) this.#app.server.closeAllConnections();
   }
 }

@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { removeTree } from './remove-tree.ts';
 
 /**
@@ -8,17 +9,20 @@ import { removeTree } from './remove-tree.ts';
  * @returns how many processes were killed.
  * @throws unavailable if the folder cannot be emptied.
  */
-export function clearLeftovers(folder: string): number {
+export async function clearLeftovers(folder: string): Promise<number> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const killed = killProcessesIn(folder);
-  removeTree(folder);
+  const killed = killProcessesIn(join(realpathSync(dirname(folder)), basename(folder)));
+  await removeTree(folder);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   return killed;
 }
 
-/** Kills every process whose working directory, stdout or stderr lies in the folder. Does nothing where there is no /proc. */
+/**
+ * Kills every process whose working directory, stdout or stderr lies in the folder. Does nothing where there is no /proc.
+ * @param folder a real path. It is not resolved here: an action may have put a symlink to anywhere in its place.
+ */
 export function killProcessesIn(folder: string): number {
-  const inside = `${realpathSync(folder)}/`;
+  const inside = `${folder}/`;
   let killed = 0;
   for (const pid of processIds()) {
     if (pid === process.pid) continue;

@@ -82,6 +82,8 @@ describe('ProcessSandbox', () => {
       PS4: '$(touch pwned)',
       _: '2',
       'sp ace': '',
+      '-u': 'PWD',
+      '-S': 'a b',
     };
     await run(['/usr/bin/env', '-0'], { environment: new Map(Object.entries(variables)) });
     assert.deepEqual(
@@ -200,6 +202,40 @@ describe('ProcessSandbox', () => {
       ).ended,
       'log-overflow',
     );
+  });
+
+  it('bears whatever a command does to its own streams, and still counts what it writes', async () => {
+    const clock = new FakeClock();
+    use(clock);
+    const started = join(folder, 'root/started');
+    const script = 'ln -sf stdout ../stdout; rm ../stderr; echo > started; while :; do echo 0123456789; done';
+    const pending = run(sh(script), { maxLogBytes: 1000, environment: new Map([['PATH', '/usr/bin:/bin']]) });
+    await until(() => clock.armed === 2 && existsSync(started));
+    const ended = pending.then(({ ended }) => ended);
+    let isOver = false;
+    const over = ended.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      clock.advance(1000);
+      await nextTurn();
+    }
+    await over;
+    assert.equal(await ended, 'log-overflow');
+  });
+
+  it('refuses what the system would refuse as too long, before it could look like an exit code', async () => {
+    const word = 'x'.repeat(131_071);
+    assert.equal((await run(['/bin/true', word])).exitCode, 0);
+    const tooMuch: [string[], Map<string, string>][] = [
+      [['/bin/true', `${word}x`], new Map()],
+      [['/bin/true'], new Map([['V', word]])],
+      [['/bin/true', ...Array(60).fill(word)], new Map()],
+      [['/bin/true', ...Array(1_000_000).fill('')], new Map()],
+    ];
+    for (const [words, environment] of tooMuch) {
+      await assert.rejects(run(words, { environment }), (error) => isKind(error, 'invalid-argument'));
+    }
   });
 
   it('counts the processor time of each command by itself', async () => {

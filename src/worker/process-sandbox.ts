@@ -1,4 +1,4 @@
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { ReapiError, throwIfAborted } from '../errors.ts';
 import type { Clock, Timer } from '../system/clock.ts';
@@ -16,7 +16,7 @@ const SYSTEM_FOLDERS = ['/usr/bin', '/bin'] as const;
 /**
  * Commands as plain processes of this machine, each a session and process group of its own. It keeps an action from
  * outliving its lease, not from looking around: a process that makes itself a new session escapes the kill of the
- * group and lives until the worker's next start.
+ * group; whoever owns the folder of the job looks for those.
  */
 export class ProcessSandbox implements Sandbox {
   readonly #clock: Clock;
@@ -38,16 +38,19 @@ export class ProcessSandbox implements Sandbox {
     const workingDirectory = join(job.root, job.workingDirectory);
     findExecutable(program, workingDirectory, job.environment.get('PATH'));
     const text = shellText({ ...job, workingDirectory }, this.#tools);
-    createLogs(job);
-    const command = this.#forkServer.start(text);
-    return this.#watch(command, job, signal);
+    const logs = createLogs(job);
+    try {
+      return await this.#watch(this.#forkServer.start(text), { ...job, logs }, signal);
+    } finally {
+      for (const log of logs) closeSync(log);
+    }
   }
 
   close(): Promise<void> {
     return this.#forkServer.close();
   }
 
-  async #watch(command: ForkedCommand, job: SandboxJob, signal: AbortSignal): Promise<SandboxOutcome> {
+  async #watch(command: ForkedCommand, job: WatchedJob, signal: AbortSignal): Promise<SandboxOutcome> {
     let stoppedFor: 'cancelled' | 'timed-out' | 'log-overflow' | undefined;
     let startedMs = this.#clock.monotonicMs();
     const timers: Timer[] = [];
@@ -74,7 +77,7 @@ export class ProcessSandbox implements Sandbox {
     }
   }
 
-  #watchLogs(job: SandboxJob, timers: Timer[], stop: (reason: 'log-overflow') => void): void {
+  #watchLogs(job: WatchedJob, timers: Timer[], stop: (reason: 'log-overflow') => void): void {
     const check = (): void => {
       if (areLogsTooLarge(job)) stop('log-overflow');
       else timers[1] = this.#clock.wakeAt(this.#clock.monotonicMs() + LOG_CHECK_INTERVAL_MS, check);
@@ -83,23 +86,29 @@ export class ProcessSandbox implements Sandbox {
   }
 }
 
+/** Stdout and stderr stay open here: what the command does to their paths must not hide their size. */
+interface WatchedJob extends SandboxJob {
+  readonly logs: readonly number[];
+}
+
 function outcomeOf(outcome: ForkOutcome, ended: SandboxOutcome['ended'], wallMs: number): SandboxOutcome {
   return { ended, ...outcome, wallMs };
 }
 
 /** Made beforehand, so that a full disk is our failure and not an exit code of the action. */
-function createLogs(job: SandboxJob): void {
+function createLogs(job: SandboxJob): readonly number[] {
+  const logs: number[] = [];
   try {
-    for (const path of [job.stdoutPath, job.stderrPath]) writeFileSync(path, '', { mode: 0o644 });
+    for (const path of [job.stdoutPath, job.stderrPath]) logs.push(openSync(path, 'w', 0o644));
+    return logs;
   } catch (error) {
+    for (const log of logs) closeSync(log);
     throw new ReapiError('unavailable', 'the worker cannot write the output of commands', { cause: error });
   }
 }
 
-function areLogsTooLarge(job: SandboxJob): boolean {
-  return [job.stdoutPath, job.stderrPath].some(
-    (path) => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > job.maxLogBytes,
-  );
+function areLogsTooLarge(job: WatchedJob): boolean {
+  return job.logs.some((log) => fstatSync(log).size > job.maxLogBytes);
 }
 
 function systemProgram(name: string): string {

@@ -12,9 +12,6 @@ import type { WorkerStore } from './worker-store.ts';
 const IDLE_TIMEOUT_MS = 150_000;
 const CALL_TIMEOUT_MS = 60_000;
 
-/** Half a megabyte below the 4 MiB that every gRPC stack accepts (T-08). */
-const MAX_BATCH_BYTES = 3_500_000;
-
 /** A blob of this size is cheaper in a stream of its own. */
 const MAX_SMALL_BYTES = 1_000_000;
 
@@ -27,11 +24,23 @@ export interface WorkerPeers {
   readonly statusOf: (error: unknown) => Status;
 }
 
+/** Settings of `remotePeers`. */
+export interface RemotePeersOptions {
+  /** Bytes of blobs in one batch call; at most what the storage announces (R-CAP-06). */
+  readonly maxBatchBytes: number;
+}
+
 /**
  * Everything over connections to servers.
  * @param storage where the CAS and the action cache are; often the same server as the scheduler's.
  */
-export function remotePeers(scheduler: RpcClient, storage: RpcClient, random: Random): WorkerPeers {
+export function remotePeers(
+  scheduler: RpcClient,
+  storage: RpcClient,
+  random: Random,
+  options: RemotePeersOptions,
+): WorkerPeers {
+  const { maxBatchBytes } = options;
   return {
     scheduler: new RemoteScheduler(scheduler, { idleTimeoutMs: IDLE_TIMEOUT_MS, busyTimeoutMs: CALL_TIMEOUT_MS }),
     recorder: new RemoteActionCache(storage, { callTimeoutMs: CALL_TIMEOUT_MS }),
@@ -39,8 +48,8 @@ export function remotePeers(scheduler: RpcClient, storage: RpcClient, random: Ra
       new RemoteStore(storage, random, {
         instance,
         digestFunction: action.function,
-        maxBatchBytes: MAX_BATCH_BYTES,
-        maxSmallBytes: MAX_SMALL_BYTES,
+        maxBatchBytes,
+        maxSmallBytes: Math.min(MAX_SMALL_BYTES, maxBatchBytes),
         callTimeoutMs: CALL_TIMEOUT_MS,
       }),
     statusOf: toWireStatus,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { MemoryWorkerStore } from '../../test/support/memory-worker-store.ts';
 import { type Digest, digestToWire, emptyDigest } from '../digest/digest.ts';
@@ -177,13 +178,16 @@ describe('runLease', () => {
     'no arguments (R-CM-13)': { arguments: [] },
     'an unknown program (R-CM-13)': { arguments: ['no-such-program'] },
     'a working directory that is not in the tree (R-CM-07)': { arguments: ['/bin/true'], workingDirectory: 'absent' },
+    'a working directory that is a file (R-CM-07)': { arguments: ['/bin/true'], workingDirectory: 'file' },
     'a working directory above the root': { arguments: ['/bin/true'], workingDirectory: '../..' },
     'an output above the root (R-CM-03)': { arguments: ['/bin/true'], outputPaths: ['../x'] },
     'an unknown node property (R-CM-06)': { arguments: ['/bin/true'], outputNodeProperties: ['colour'] },
     'NUL in an argument': { arguments: ['/bin/true', 'a\0b'] },
   })) {
     it(`refuses ${title} with invalid-argument`, async () => {
-      const { response, isWorkerFault } = await run(lease(command));
+      const files = [{ name: 'file', digest: digestToWire(store.seed('x')) }];
+      const root = store.seed(Directory.encode(Directory.fromPartial({ files })).finish());
+      const { response, isWorkerFault } = await run(lease(command, root));
       assert.ok(isKind(failures[0], 'invalid-argument'), String(failures[0]));
       assert.equal(isWorkerFault, false);
       assert.equal(response.result, undefined);
@@ -214,6 +218,26 @@ describe('runLease', () => {
     clock.advance(options.fetchTimeoutMs);
     assert.equal((await pending).isWorkerFault, true);
     assert.ok(isKind(failures[0], 'unavailable'));
+    assert.equal(clock.armed, 0);
+  });
+
+  it('keeps the outputs of a command while the server is away for a moment', async () => {
+    const clock = new FakeClock();
+    let isAway = true;
+    const asked = Promise.withResolvers<void>();
+    store.before = (call) => {
+      if (call !== 'findMissing' || !isAway) return Promise.resolve();
+      asked.resolve();
+      return Promise.reject(new ReapiError('unavailable', 'restarting'));
+    };
+    const pending = run(lease({ arguments: ['/bin/sh', '-c', 'echo made > out'], outputPaths: ['out'] }), tools(clock));
+    await asked.promise;
+    isAway = false;
+    while (clock.armed < 2) await nextTurn();
+    clock.advance(1000);
+    const { response } = await pending;
+    assert.deepEqual(failures, []);
+    assert.equal(response.result?.outputFiles.length, 1);
     assert.equal(clock.armed, 0);
   });
 

@@ -1,4 +1,5 @@
-import { mkdirSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { ActionKey } from '../digest/action-key.ts';
 import { type Digest, digestFromWire, digestKey, digestToWire } from '../digest/digest.ts';
 import { isKind, ReapiError } from '../errors.ts';
@@ -21,6 +22,7 @@ import { realInside, resolveInRoot } from './outputs/output-paths.ts';
 import type { OutputLimits } from './outputs/output-tree.ts';
 import { type CollectedOutputs, Outputs } from './outputs/outputs.ts';
 import type { Uploader } from './outputs/upload.ts';
+import { withPatience } from './patience.ts';
 import type { Sandbox, SandboxOutcome } from './sandbox.ts';
 import { Timeline } from './timeline.ts';
 import { durationOf } from './wire-time.ts';
@@ -28,6 +30,9 @@ import type { WorkerStore } from './worker-store.ts';
 
 /** Largest Command message; clients put long argument lists into files well before. */
 const MAX_COMMAND_BYTES = 16 * 1024 * 1024;
+
+/** How long a finished command's outputs wait for a server that is away: a restart takes seconds. */
+const SERVER_PATIENCE_MS = 60_000;
 
 /** What is to be done. */
 export interface Lease {
@@ -144,11 +149,10 @@ function fetchInputs(lease: Lease, store: WorkerStore, context: Context): Promis
       throw new ReapiError('invalid-argument', 'the command has no arguments', { field: 'arguments' });
     }
     const outputs = new Outputs(command);
-    const root = `${run.folder}/root`;
-    makeFolders(run.folder, root);
+    const root = makeRoot(run.folder);
     const inputs = await tools.inputRoots.materialize(rootDigest, root, store, signal);
     checkWorkingDirectory(root, command);
-    outputs.prepare(root);
+    await outputs.prepare(root, signal);
     timeline.mark('inputFetchCompletedTimestamp');
     return { command, outputs, root, inputs };
   });
@@ -177,10 +181,10 @@ async function runCommand(lease: Lease, prepared: Prepared, context: Context): P
       run.signal,
     );
     // Processes that left the group are worth a look only when a command was cut short: a look costs milliseconds.
-    if (outcome.ended !== 'exited') killProcessesIn(run.folder);
+    if (outcome.ended !== 'exited') killProcessesIn(dirname(root));
   } finally {
     timeline.mark('executionCompletedTimestamp');
-    if (run.signal.aborted) killProcessesIn(run.folder);
+    if (run.signal.aborted) killProcessesIn(dirname(root));
     await tools.inputRoots.verify(prepared.inputs);
   }
   run.onStage('uploading');
@@ -202,7 +206,9 @@ async function uploadOutputs(ran: Ran, store: WorkerStore, context: Context): Pr
   const { tools, options, run, timeline } = context;
   const blobs = [...ran.collected.blobs, ran.logs.stdout, ran.logs.stderr];
   const limit = { name: 'uploading the outputs', ms: options.uploadTimeoutMs };
-  await withDeadline(tools.clock, limit, run.signal, (signal) => tools.uploader.upload(blobs, store, signal));
+  await withDeadline(tools.clock, limit, run.signal, (signal) =>
+    withPatience(tools.clock, SERVER_PATIENCE_MS, signal, () => tools.uploader.upload(blobs, store, signal)),
+  );
   timeline.mark('outputUploadCompletedTimestamp');
 }
 
@@ -258,21 +264,25 @@ async function fetchCommand(digest: Digest, store: WorkerStore, signal: AbortSig
   }
 }
 
-function makeFolders(...folders: readonly string[]): void {
+/** @returns the real path, by which a symlink that takes its place can be told. */
+function makeRoot(folder: string): string {
   try {
-    for (const folder of folders) mkdirSync(folder, { mode: 0o755 });
+    mkdirSync(folder, { mode: 0o755 });
+    const root = join(realpathSync.native(folder), 'root');
+    mkdirSync(root, { mode: 0o755 });
+    return root;
   } catch (error) {
     throw new ReapiError('unavailable', 'the worker cannot make a build directory', { cause: error });
   }
 }
 
-/** @throws invalid-argument (R-CM-07): it must exist in the input tree. */
+/** @throws invalid-argument (R-CM-07): it must exist in the input tree and be a directory. */
 function checkWorkingDirectory(root: string, command: Command): void {
   const field = 'working_directory';
   const inRoot = resolveInRoot('', command.workingDirectory, field);
   const real = realInside(root, inRoot, field);
-  if (real === undefined)
-    throw new ReapiError('invalid-argument', `${field}: "${inRoot}" is not in the input root`, { field });
+  if (real === undefined || !lstatSync(real).isDirectory())
+    throw new ReapiError('invalid-argument', `${field}: "${inRoot}" is no directory of the input root`, { field });
 }
 
 /** A later variable of the same name wins (R-CM-02). */

@@ -103,7 +103,7 @@ export async function startWorker(
   options: WorkerOptions,
 ): Promise<RunningWorker> {
   const slotsFolder = `${options.dataFolder}/slots`;
-  const killed = clearLeftovers(slotsFolder);
+  const killed = await clearLeftovers(slotsFolder);
   if (killed > 0) system.log.warn({ killed }, 'ended processes that a former worker had left behind');
   const cache = new FileCache(`${options.dataFolder}/cache`, {
     maxBytes: options.cacheSizeBytes,

@@ -280,11 +280,21 @@ describe('Slot', () => {
     assert.equal(at(started, 0).signal.aborted, true);
   });
 
-  it('pauses up to 5 s after a failed call, and the lease goes on (R-BW-05)', async () => {
-    (await next()).answer(orders('L1'));
+  it('pauses up to 5 s after a failed call while it holds nothing (R-BW-05)', async () => {
     (await next()).fail();
     await settle();
     clock.advance(2_499);
+    await settle();
+    assert.equal(calls.length, 0);
+    clock.advance(1);
+    await next();
+  });
+
+  it('pauses up to 1 s after a failed call while it holds a lease, which goes on (R-BW-05)', async () => {
+    (await next()).answer(orders('L1'));
+    (await next()).fail();
+    await settle();
+    clock.advance(499);
     await settle();
     assert.equal(calls.length, 0);
     clock.advance(1);

@@ -32,6 +32,12 @@ import { millisecondsOf } from './wire-time.ts';
 /** Longest pause before trying again after a failed call (R-BW-05). */
 const MAX_RETRY_PAUSE_MS = 5_000;
 
+/**
+ * The same while a lease is held: a server that was started again adopts work it hears of, and gives out anew what
+ * clients ask for before that.
+ */
+const MAX_HOLDING_RETRY_PAUSE_MS = 1_000;
+
 /** Bounds for the time until the next call, whatever the clocks of both sides say (R-BB-28). */
 const MAX_SYNC_PAUSE_MS = 60_000;
 
@@ -336,15 +342,21 @@ export class Slot {
     if (isKind(error, 'cancelled') && this.#interrupt.signal.aborted) return;
     this.counters.syncFailures++;
     if (!this.#isCutOff)
-      this.#system.log.warn({ err: error }, 'the server does not answer; trying again until it does');
+      this.#system.log.warn({ reason: reasonOf(error) }, 'the server does not answer; trying again until it does');
     this.#isCutOff = true;
-    await this.#pause(this.#system.random.fraction() * MAX_RETRY_PAUSE_MS, this.#kill.signal);
+    const maxPauseMs = this.#holding === undefined ? MAX_RETRY_PAUSE_MS : MAX_HOLDING_RETRY_PAUSE_MS;
+    await this.#pause(this.#system.random.fraction() * maxPauseMs, this.#kill.signal);
   }
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     if (ms <= 0 || signal.aborted) return;
     await sleep(this.#system.clock, ms, signal).catch(() => undefined);
   }
+}
+
+/** Without the stack: a server that is away is no fault to be hunted. */
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** A bug of ours ended the lease. */

@@ -83,6 +83,33 @@ describe('FileCache', () => {
     assert.equal(existsSync(unfinished), false);
   });
 
+  it('drops at a start what a crash of the machine left incomplete', () => {
+    const whole = add(open(), 'whole');
+    const torn = add(open(), 'torn');
+    const shard = join(folder, 'cache/v1', torn.digest.hash.slice(0, 2));
+    writeFileSync(join(shard, `sha256-${torn.digest.hash}-4`), '');
+    const after = open();
+    assert.equal(link(after, torn), undefined);
+    assert.ok(link(after, whole));
+    assert.equal(after.sizeBytes, 5);
+  });
+
+  it('remembers over a restart which files were used last', async () => {
+    const before = open();
+    const files: CachedFile[] = [];
+    for (const letter of ['a', 'b', 'c']) files.push(add(before, letter.repeat(10)));
+    const [a, b, c] = files;
+    assert.ok(a && b && c);
+    const changeOf = (path: string): number => statSync(path).ctimeMs;
+    // The file system's clock has ticks of some milliseconds; a use counts once it has moved on.
+    const last = changeOf(link(before, c) ?? '');
+    let used = last;
+    while (used <= last) used = changeOf(link(before, a) ?? '');
+    const after = open(20);
+    assert.equal(after.entries, 2);
+    assert.ok(link(after, a), 'a was used last');
+  });
+
   it('refuses a folder that holds what is not its own', () => {
     const { digest } = add(open(), 'x');
     writeFileSync(join(folder, 'cache/v1', digest.hash.slice(0, 2), 'alien'), '');

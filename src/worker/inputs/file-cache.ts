@@ -8,6 +8,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  type Stats,
   unlinkSync,
   utimesSync,
 } from 'node:fs';
@@ -18,7 +19,8 @@ import { ReapiError, systemCode } from '../../errors.ts';
 
 // On disk: <folder>/v1/<two hex digits>/<function>-<hash>-<size>[x], a read-only file; `x` is the executable variant,
 // an inode of its own, because mode bits belong to the inode (T-21). Everything the index needs is in the name, so
-// that a start reads folders and no files. <folder>/v1/tmp holds files being written; a start empties it.
+// that a start reads folders and looks at files, but reads none. Making and removing a link sets the change time of an
+// inode, which so says when a file was last used. <folder>/v1/tmp holds files being written; a start empties it.
 
 const VERSION = 'v1';
 const TEMPORARY = 'tmp';
@@ -120,13 +122,7 @@ export class FileCache {
     const name = nameOf(file);
     if (!this.#entries.has(name)) return;
     const stat = lstatSync(this.#pathOf(name), { throwIfNoEntry: false });
-    const mode = file.isExecutable ? EXECUTABLE_MODE : PLAIN_MODE;
-    const isIntact =
-      stat !== undefined &&
-      stat.size === file.digest.sizeBytes &&
-      stat.mtimeMs === STAMP_SECONDS * 1000 &&
-      (stat.mode & 0o7777) === mode;
-    if (isIntact) return;
+    if (stat !== undefined && isIntact(stat, file.digest.sizeBytes, file.isExecutable)) return;
     this.#quarantined++;
     this.#drop(name);
   }
@@ -190,7 +186,9 @@ export class FileCache {
     this.#entries.delete(name);
   }
 
+  /** Oldest use first. Drops what a crash of the machine or an action of the last lease left damaged. */
   #rebuild(): void {
+    const found: { readonly name: string; readonly sizeBytes: number; readonly usedMs: number }[] = [];
     for (const shard of readdirSync(this.#folder)) {
       if (shard === TEMPORARY) continue;
       for (const name of readdirSync(join(this.#folder, shard))) {
@@ -198,9 +196,16 @@ export class FileCache {
         if (sizeBytes === undefined) {
           throw new ReapiError('internal', `the file cache holds "${name}", which is not its own`);
         }
-        this.#entries.set(name, sizeBytes);
-        this.#sizeBytes += sizeBytes;
+        const path = join(this.#folder, shard, name);
+        const stat = lstatSync(path);
+        if (isIntact(stat, sizeBytes, name.endsWith('x'))) found.push({ name, sizeBytes, usedMs: stat.ctimeMs });
+        else rmSync(path, { recursive: true });
       }
+    }
+    found.sort((a, b) => a.usedMs - b.usedMs);
+    for (const { name, sizeBytes } of found) {
+      this.#entries.set(name, sizeBytes);
+      this.#sizeBytes += sizeBytes;
     }
   }
 
@@ -220,6 +225,16 @@ export class FileCache {
     const hashAt = name.indexOf('-') + 1;
     return `${this.#folder}/${name.slice(hashAt, hashAt + 2)}/${name}`;
   }
+}
+
+/** Whether a cached file looks as it did when it was added. */
+function isIntact(stat: Stats, sizeBytes: number, isExecutable: boolean): boolean {
+  return (
+    stat.isFile() &&
+    stat.size === sizeBytes &&
+    stat.mtimeMs === STAMP_SECONDS * 1000 &&
+    (stat.mode & 0o7777) === (isExecutable ? EXECUTABLE_MODE : PLAIN_MODE)
+  );
 }
 
 function nameOf(file: CachedFile): string {

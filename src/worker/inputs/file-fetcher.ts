@@ -129,7 +129,9 @@ export class FileFetcher {
   ): Promise<void> {
     const digest = digestOfGroup(group);
     const temporary = this.#cache.temporaryPath();
-    const handle = await open(temporary, 'wx', 0o600);
+    const handle = await open(temporary, 'wx', 0o600).catch((error: unknown) => {
+      throw diskError(error);
+    });
     try {
       for await (const chunk of store.open(digest, signal)) await handle.appendFile(chunk);
     } catch (error) {

@@ -157,7 +157,7 @@ describe('InputRoots', () => {
     };
     const abort = new AbortController();
     const cancelled = make(other, 'third', abort.signal);
-    for (let turn = 0; turn < 10; turn++) await nextTurn();
+    while (opens === 0) await nextTurn();
     const waiting = make(other, 'fourth');
     for (let turn = 0; turn < 10; turn++) await nextTurn();
     abort.abort();

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type Stats } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Digest } from '../../digest/digest.ts';
+import { type Digest, sameDigest } from '../../digest/digest.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
 import { createHasher, digestOf } from '../../digest/hasher.ts';
 import { ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
@@ -8,6 +8,16 @@ import type { ByteStream } from '../../system/byte-stream.ts';
 
 /** Bytes read at a time from large files; with it one read takes well under a millisecond. */
 const CHUNK_BYTES = 1024 * 1024;
+
+/** No permission, or something else than there was: what actions and the processes they leave behind bring about. */
+const DOING_OF_ACTIONS: ReadonlySet<string> = new Set([
+  'EACCES',
+  'ELOOP',
+  'ENOENT',
+  'ENOTDIR',
+  'EISDIR',
+  'ENAMETOOLONG',
+]);
 
 /** Something to upload: bytes in memory, or a file that is read again. */
 export type OutputBlob =
@@ -46,6 +56,21 @@ export async function digestFile(
   }
 }
 
+/** The bytes of a small file, which never blocks, whatever has taken its place. @throws precondition if it changed. */
+export function readSmallOutput(path: string, digest: Digest): Uint8Array {
+  const fd = openForReading(path);
+  try {
+    const stat = fstatSync(fd);
+    const bytes = stat.isFile() && stat.size === digest.sizeBytes ? readFileSync(fd) : undefined;
+    if (bytes !== undefined && sameDigest(digestOf(digest.function, bytes), digest)) return bytes;
+    throw new ReapiError('precondition', 'an output file changed while it was uploaded');
+  } catch (error) {
+    throw unreadable(error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** The bytes of a file as it was when its digest was taken. @throws precondition if its size changed since. */
 export async function* readOutput(path: string, sizeBytes: number): ByteStream {
   const fd = openForReading(path);
@@ -73,10 +98,10 @@ function openForReading(path: string): number {
   }
 }
 
-function unreadable(error: unknown): ReapiError {
+/** What the disk says of an output, as a failure of the action or of this worker. */
+export function unreadable(error: unknown): ReapiError {
   if (error instanceof ReapiError) return error;
   const code = systemCode(error) ?? 'unknown';
-  // A file without read permission is the action's doing; the rest is ours.
-  const kind = code === 'EACCES' || code === 'ELOOP' || code === 'ENOENT' ? 'precondition' : 'unavailable';
+  const kind = DOING_OF_ACTIONS.has(code) ? 'precondition' : 'unavailable';
   return new ReapiError(kind, `an output cannot be read (${code})`, { cause: error });
 }

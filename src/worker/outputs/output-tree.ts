@@ -8,6 +8,9 @@ import { Directory, type FileNode } from '../../gen/build/bazel/remote/execution
 import { nodePropertiesOf, type PropertyWishes } from './node-properties.ts';
 import { digestFile, type OutputBlob } from './output-files.ts';
 
+/** Entries collected before other slots get a turn. */
+const ENTRIES_PER_TURN = 100;
+
 /** Bounds for what one action may hand back. */
 export interface OutputLimits {
   /** Entries of all output directories together. */
@@ -91,7 +94,9 @@ async function collectDirectory(
   }
   throwIfAborted(collection.signal);
   const message = Directory.create();
+  let done = 0;
   for (const name of readNames(path, collection)) {
+    if (++done % ENTRIES_PER_TURN === 0) await nextTurn();
     await collectEntry(message, { path: `${path}/${name}`, name, depth }, finished, collection);
   }
   message.nodeProperties = nodePropertiesOf(collection.wishes, lstatSync(path));
@@ -115,13 +120,20 @@ async function collectEntry(
     message.directories.push({ name, digest: digestToWire(child.digest) });
   } else if (stat.isSymbolicLink()) {
     const nodeProperties = nodePropertiesOf(collection.wishes, stat);
-    message.symlinks.push({ name, target: readlinkSync(path), nodeProperties });
+    message.symlinks.push({ name, target: targetOf(path), nodeProperties });
   } else if (stat.isFile()) {
     message.files.push({ name, ...(await collectFile(path, collection)) });
-    if (collection.blobs.length % 100 === 0) await nextTurn();
   } else {
     throw new ReapiError('precondition', `"${name}" in an output directory is a socket, pipe or device`);
   }
+}
+
+/** What a symlink leads to. @throws precondition if no message can say it. */
+export function targetOf(path: string): string {
+  const bytes = readlinkSync(path, { encoding: 'buffer' });
+  const target = bytes.toString('utf8');
+  if (Buffer.compare(Buffer.from(target), bytes) === 0) return target;
+  throw new ReapiError('precondition', `the target ${JSON.stringify(target)} of a symlink is not UTF-8`);
 }
 
 /** Names in the order of their UTF-8 bytes (R-CM-08). */

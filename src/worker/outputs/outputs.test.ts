@@ -236,6 +236,42 @@ describe('Outputs', () => {
     assert.deepEqual(blobs, []);
   });
 
+  it('never reads through a symlink that the command put in the place of its root', async () => {
+    writeFileSync(join(base, 'secret'), 'S');
+    rmSync(root, { recursive: true });
+    symlinkSync(base, root);
+    for (const path of ['secret', '']) {
+      await assert.rejects(collect({ outputPaths: [path] }), (error) => isKind(error, 'invalid-argument'), path);
+    }
+  });
+
+  it('refuses a symlink whose target no message can say, wherever it is', async () => {
+    execFileSync('/bin/sh', ['-c', 't=$(printf "\\377"); ln -s "$t" link; mkdir d; ln -s "$t" d/link'], { cwd: root });
+    for (const path of ['link', 'd']) {
+      await assert.rejects(collect({ outputPaths: [path] }), (error) => isKind(error, 'precondition'), path);
+    }
+  });
+
+  it('refuses names and paths that no file system takes as the fault of the command', async () => {
+    const long = 'n'.repeat(256);
+    assert.throws(
+      () => new Outputs(Command.fromPartial({ outputPaths: [`d/${long}`] })),
+      (error) => isKind(error, 'invalid-argument'),
+    );
+    const deep = new Outputs(Command.fromPartial({ outputPaths: [`${`${'n'.repeat(200)}/`.repeat(30)}x`] }));
+    await assert.rejects(deep.prepare(root, never), (error) => isKind(error, 'invalid-argument'));
+  });
+
+  it('gives others a turn between many outputs, and stops when cancelled', async () => {
+    const paths = Array.from({ length: 500 }, (_, at) => `o${at}/x`);
+    const outputs = new Outputs(Command.fromPartial({ outputPaths: paths }));
+    const abort = new AbortController();
+    const prepared = outputs.prepare(root, abort.signal);
+    abort.abort();
+    await assert.rejects(prepared, (error) => isKind(error, 'cancelled'));
+    await assert.rejects(outputs.collect(root, 'sha256', LIMITS, abort.signal), (error) => isKind(error, 'cancelled'));
+  });
+
   it('refuses paths that are absolute or leave the root (R-CM-03)', () => {
     for (const path of ['/etc', '../x', 'a/../../x', 'a\0b']) {
       assert.throws(
@@ -270,7 +306,7 @@ describe('Outputs', () => {
 
   it('makes the parents of outputs, not the outputs (R-CM-20)', async () => {
     const outputs = new Outputs(Command.fromPartial({ outputPaths: ['x/y/z', 'w'] }));
-    outputs.prepare(root);
+    await outputs.prepare(root, never);
     const collected = await collect({ outputPaths: ['x/y', 'x/y/z', 'w'] });
     assert.deepEqual(
       collected.result.outputDirectories.map(({ path }) => path),
@@ -278,16 +314,12 @@ describe('Outputs', () => {
     );
   });
 
-  it('makes no directories through a symlink that leads out, nor below a file', () => {
+  it('makes no directories through a symlink that leads out, nor below a file', async () => {
     symlinkSync(base, join(root, 'out'));
     write('file', '');
     for (const path of ['out/made/x', 'file/x']) {
       const outputs = new Outputs(Command.fromPartial({ outputPaths: [path] }));
-      assert.throws(
-        () => outputs.prepare(root),
-        (error) => isKind(error, 'invalid-argument'),
-        path,
-      );
+      await assert.rejects(outputs.prepare(root, never), (error) => isKind(error, 'invalid-argument'), path);
     }
     assert.throws(() => rmSync(join(base, 'made')));
   });

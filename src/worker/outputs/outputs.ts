@@ -1,7 +1,8 @@
-import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs';
+import { lstatSync, type Stats, statSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { digestToWire } from '../../digest/digest.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
-import { ReapiError } from '../../errors.ts';
+import { ReapiError, throwIfAborted } from '../../errors.ts';
 import {
   ActionResult,
   type Command,
@@ -9,9 +10,9 @@ import {
   type OutputSymlink,
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { nodePropertiesOf, type PropertyWishes, parsePropertyWishes } from './node-properties.ts';
-import type { OutputBlob } from './output-files.ts';
-import { makeParents, realParent, resolveInRoot } from './output-paths.ts';
-import { collectFile, collectTree, type OutputLimits, type TreeCollection } from './output-tree.ts';
+import { type OutputBlob, unreadable } from './output-files.ts';
+import { makeParents, PATHS_PER_TURN, realInside, resolveInRoot } from './output-paths.ts';
+import { collectFile, collectTree, type OutputLimits, type TreeCollection, targetOf } from './output-tree.ts';
 
 /** Which list an output was asked for in; it decides what types are allowed and where symlinks go. */
 type OutputKind = 'path' | 'file' | 'directory';
@@ -23,6 +24,8 @@ interface Wanted {
   readonly path: string;
   /** Relative to the input root; '' is the root. */
   readonly inRoot: string;
+  /** The list, for messages. */
+  readonly field: string;
 }
 
 /** What the command left behind. */
@@ -49,13 +52,14 @@ export class Outputs {
       command.outputDirectoryFormat === Command_OutputDirectoryFormat.TREE_AND_DIRECTORY;
   }
 
-  /** Makes the parent directories of all outputs (R-CM-20). @throws invalid-argument, see `makeParents`. */
-  prepare(root: string): void {
-    for (const { kind, inRoot } of this.#wanted) makeParents(root, inRoot, fieldOf(kind));
+  /** Makes the parent directories of all outputs (R-CM-20). @param root a real path. @throws as `makeParents`. */
+  prepare(root: string, signal: AbortSignal): Promise<void> {
+    return makeParents(root, this.#wanted, signal);
   }
 
   /**
    * Classifies and hashes what is there; what is not there is left out (R-CM-23).
+   * @param root a real path.
    * @throws precondition: a wrong type (R-CM-24), too much; invalid-argument: a symlink that leads out; cancelled.
    */
   async collect(
@@ -68,21 +72,34 @@ export class Outputs {
     const budget = { entries: limits.maxEntries, keptBytes: limits.maxKeptBytes };
     const collection: TreeCollection = { digestFunction, wishes: this.#wishes, limits, blobs, budget, signal };
     const result = ActionResult.create();
-    for (const wanted of this.#wanted) {
-      const path = realPathOf(root, wanted);
-      const stat = path === undefined ? undefined : lstatSync(path, { throwIfNoEntry: false });
-      if (path === undefined || stat === undefined) continue;
-      if (stat.isSymbolicLink()) this.#addSymlink(result, wanted, path, stat);
-      else if (stat.isFile()) await addFile(result, wanted, path, collection);
-      else if (stat.isDirectory()) await this.#addDirectory(result, wanted, path, collection);
-      else throw wrongType(wanted, 'a socket, pipe or device');
+    const parents: Parents = new Map();
+    let done = 0;
+    try {
+      for (const wanted of this.#wanted) {
+        const path = realPathOf(root, wanted, parents);
+        if (path !== undefined) await this.#add(result, wanted, path, collection);
+        if (++done % PATHS_PER_TURN !== 0) continue;
+        await nextTurn();
+        throwIfAborted(signal);
+      }
+    } catch (error) {
+      throw unreadable(error);
     }
     return { result, blobs };
   }
 
+  async #add(result: ActionResult, wanted: Wanted, path: string, collection: TreeCollection): Promise<void> {
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) return;
+    if (stat.isSymbolicLink()) this.#addSymlink(result, wanted, path, stat);
+    else if (stat.isFile()) await addFile(result, wanted, path, collection);
+    else if (stat.isDirectory()) await this.#addDirectory(result, wanted, path, collection);
+    else throw wrongType(wanted, 'a socket, pipe or device');
+  }
+
   #addSymlink(result: ActionResult, wanted: Wanted, path: string, stat: Stats): void {
     const nodeProperties = nodePropertiesOf(this.#wishes, stat);
-    const link: OutputSymlink = { path: wanted.path, target: readlinkSync(path), nodeProperties };
+    const link: OutputSymlink = { path: wanted.path, target: targetOf(path), nodeProperties };
     const target = typeOfTarget(path);
     if (wanted.kind === 'path') result.outputSymlinks.push(link);
     if (wanted.kind === 'file' && target === 'directory') throw wrongType(wanted, 'a symlink to a directory');
@@ -128,6 +145,7 @@ function wantedOf(command: Command): Wanted[] {
       kind,
       path,
       inRoot: resolveInRoot(command.workingDirectory, path, fieldOf(kind)),
+      field: fieldOf(kind),
     })),
   );
 }
@@ -136,12 +154,17 @@ function fieldOf(kind: OutputKind): string {
   return { path: 'output_paths', file: 'output_files', directory: 'output_directories' }[kind];
 }
 
+/** Real paths of the parents met so far: outputs often share theirs. */
+type Parents = Map<string, string | undefined>;
+
 /** The output itself is not followed; its parents are, inside the root. */
-function realPathOf(root: string, wanted: Wanted): string | undefined {
-  if (wanted.inRoot === '') return root;
-  const parent = realParent(root, wanted.inRoot, fieldOf(wanted.kind));
-  if (parent === undefined) return undefined;
-  return `${parent}/${wanted.inRoot.slice(wanted.inRoot.lastIndexOf('/') + 1)}`;
+function realPathOf(root: string, { inRoot, field }: Wanted, parents: Parents): string | undefined {
+  if (inRoot === '') return realInside(root, '', field);
+  const slash = inRoot.lastIndexOf('/');
+  const above = inRoot.slice(0, Math.max(0, slash));
+  if (!parents.has(above)) parents.set(above, realInside(root, above, field));
+  const parent = parents.get(above);
+  return parent === undefined ? undefined : `${parent}/${inRoot.slice(slash + 1)}`;
 }
 
 function typeOfTarget(path: string): 'file' | 'directory' | undefined {
@@ -157,6 +180,6 @@ function typeOfTarget(path: string): 'file' | 'directory' | undefined {
 }
 
 function wrongType(wanted: Wanted, actual: string): ReapiError {
-  const field = fieldOf(wanted.kind);
-  return new ReapiError('precondition', `${field}: "${wanted.path}" is ${actual}`, { field });
+  const { field, path } = wanted;
+  return new ReapiError('precondition', `${field}: "${path}" is ${actual}`, { field });
 }

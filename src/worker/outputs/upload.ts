@@ -1,12 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { type Digest, digestKey, isEmptyBlob } from '../../digest/digest.ts';
-import { digestOf } from '../../digest/hasher.ts';
-import { invariant, ReapiError } from '../../errors.ts';
+import { invariant } from '../../errors.ts';
 import { streamOf } from '../../system/byte-stream.ts';
 import { Semaphore } from '../../system/semaphore.ts';
 import { batchesOf } from '../batches.ts';
 import type { SmallBlob, WorkerStore } from '../worker-store.ts';
-import { type OutputBlob, readOutput } from './output-files.ts';
+import { type OutputBlob, readOutput, readSmallOutput } from './output-files.ts';
 
 /** Bytes of small outputs that are read for one round of calls. */
 const MAX_ROUND_BYTES = 8 * 1024 * 1024;
@@ -70,8 +68,5 @@ function streamBlob(blob: OutputBlob): ReturnType<typeof readOutput> {
 
 function loadSmall(blob: OutputBlob): SmallBlob {
   if ('bytes' in blob) return blob;
-  const bytes = readFileSync(blob.path);
-  if (digestKey(digestOf(blob.digest.function, bytes)) === digestKey(blob.digest))
-    return { digest: blob.digest, bytes };
-  throw new ReapiError('precondition', 'an output file changed while it was uploaded');
+  return { digest: blob.digest, bytes: readSmallOutput(blob.path, blob.digest) };
 }

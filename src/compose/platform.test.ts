@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { type Config, loadConfig } from '../config/load.ts';
+import { isKind } from '../errors.ts';
+import { DEFAULT_RULES } from '../platform/lexicon.ts';
+import type { PlatformProperty } from '../platform/platform.ts';
+import { createMatcher } from './platform.ts';
+
+function configOf(platform: unknown): Config {
+  const flags = [{ path: ['execution', 'platform'], value: platform, source: 'test' }];
+  const loaded = loadConfig({ flags, environment: {} });
+  assert.ok(loaded.ok, JSON.stringify(loaded));
+  return loaded.config;
+}
+
+const pairs = (properties: Readonly<Record<string, string>>): PlatformProperty[] =>
+  Object.entries(properties).map(([name, value]) => ({ name, value }));
+
+/** Whether a worker with these properties may run an action that wants those. */
+function fits(
+  platform: unknown,
+  wanted: Readonly<Record<string, string>>,
+  offered: Readonly<Record<string, string>>,
+): boolean {
+  const matcher = createMatcher(configOf(platform));
+  const needs = matcher.parse(pairs(wanted), { digestFunction: 'sha256', legacyOutputs: false });
+  const alternatives = [matcher.parseOffer(pairs(offered))];
+  return matcher.match({ alternatives, digestFunctions: ['sha256'], legacyOutputs: false }, needs).fits;
+}
+
+describe('createMatcher', () => {
+  it('knows the built-in rules', () => {
+    assert.equal(fits({}, { os: 'Darwin' }, { OSFamily: 'macos' }), true);
+    assert.equal(fits({}, { 'min-cores': '4' }, { cores: '8' }), true);
+  });
+
+  it('ignores by default every name that the built-in rules ignore (R-PL-04)', () => {
+    const ignored = DEFAULT_RULES.filter(({ mode }) => mode === 'ignore');
+    for (const { name } of ignored) assert.equal(fits({}, { [name]: 'x' }, {}), true, name);
+  });
+
+  it('lets the configuration alone say which names are ignored (R-PL-04)', () => {
+    assert.equal(fits({ ignore: [] }, { persistentWorkerKey: 'x' }, {}), false);
+    assert.equal(fits({ ignore: ['team'] }, { team: 'x' }, {}), true);
+    assert.equal(fits({ ignore: ['ISA'] }, { ISA: 'sparc-v9' }, {}), true);
+  });
+
+  it('puts a configured rule in the place of the built-in one of that name, in any case', () => {
+    assert.equal(fits({}, { pool: 'a' }, { pool: 'A' }), false);
+    const rules = [{ name: 'Pool', match: 'any-of', foldCase: true }];
+    assert.equal(fits({ rules }, { pool: 'a' }, { pool: 'A' }), true);
+  });
+
+  it('lets a configured rule take an alias from a built-in one', () => {
+    const rules = [{ name: 'machine', match: 'exact', aliases: ['CPU'] }];
+    assert.equal(fits({ rules }, { cpu: 'amd64' }, { ISA: 'x86-64' }), false);
+    assert.equal(fits({ rules }, { cpu: 'amd64' }, { machine: 'amd64' }), true);
+    assert.equal(fits({ rules }, { arch: 'amd64' }, { ISA: 'x86-64' }), true);
+  });
+
+  it('refuses two configured rules for one name', () => {
+    const platform = { ignore: ['a'], rules: [{ name: 'A', match: 'exact' }] };
+    assert.throws(
+      () => createMatcher(configOf(platform)),
+      (error) => isKind(error, 'invalid-argument') && error.message === 'the property name "a" has two rules',
+    );
+  });
+});

@@ -1,0 +1,28 @@
+import { isKind, throwIfAborted } from '../errors.ts';
+import { type Clock, sleep } from '../system/clock.ts';
+
+/** Pause between two attempts. */
+const PAUSE_MS = 1000;
+
+/**
+ * Tries again for a while what fails because a peer is away, so that a restart of the server does not cost the outputs
+ * of an action that ran for an hour.
+ * @param attempt may be repeated without harm.
+ * @throws what the last attempt threw; cancelled.
+ */
+export async function withPatience<T>(
+  clock: Clock,
+  patienceMs: number,
+  signal: AbortSignal,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  const endMs = clock.monotonicMs() + patienceMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isKind(error, 'unavailable') || signal.aborted || clock.monotonicMs() >= endMs) throw error;
+    }
+    await sleep(clock, PAUSE_MS, signal).catch(() => throwIfAborted(signal));
+  }
+}
