@@ -1,7 +1,8 @@
 import type { Config } from '../config/load.ts';
 import { parseInstanceName } from '../digest/instance-name.ts';
 import type { PlatformProperty } from '../platform/platform.ts';
-import { connect } from '../rpc/client.ts';
+import { BoundedClient } from '../rpc/bounded-client.ts';
+import { connect, type RpcClient } from '../rpc/client.ts';
 import { SystemClock } from '../system/clock.ts';
 import { DataFolder } from '../system/data-folder.ts';
 import { Lifecycle } from '../system/lifecycle.ts';
@@ -22,11 +23,15 @@ export async function startWorkerRole(config: Config): Promise<RunningRole> {
   try {
     const folder = await DataFolder.open(config.worker.folder);
     lifecycle.add('the worker folder', () => folder.release());
-    const server = connect(config.worker.server);
-    lifecycle.add('the connection to the server', async () => server.close());
+    const open = (): RpcClient => {
+      const client = connect(config.worker.server);
+      lifecycle.add('a connection to the server', async () => client.close());
+      return client;
+    };
+    const storage = { reads: new BoundedClient(open()), writes: new BoundedClient(open()) };
     const properties = propertiesOf(config);
     const options = workerOptions(config, properties);
-    const peers = remotePeers(server, server, random, { maxBatchBytes: config.limits.maxBatchTotalSizeBytes });
+    const peers = remotePeers(open(), storage, random, { maxBatchBytes: config.limits.maxBatchTotalSizeBytes });
     const worker = await startWorker(peers, { clock, random, log }, options);
     const ending = stopWorker(worker, clock);
     lifecycle.add('the slots', ending.stop);

@@ -18,15 +18,16 @@ export class Semaphore {
 
   /** Runs `fn` while holding a permit. @throws cancelled while waiting; unavailable if too many wait. */
   async run<T>(signal: AbortSignal, fn: () => Promise<T>): Promise<T> {
-    await this.#acquire(signal);
+    await this.acquire(signal);
     try {
       return await fn();
     } finally {
-      this.#release();
+      this.release();
     }
   }
 
-  #acquire(signal: AbortSignal): Promise<void> {
+  /** Takes a permit, for what does not fit into a function; `release` gives it back, exactly once. @throws as `run`. */
+  acquire(signal: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     if (this.#free > 0) {
       this.#free--;
@@ -52,7 +53,8 @@ export class Semaphore {
     });
   }
 
-  #release(): void {
+  /** Gives a permit back. */
+  release(): void {
     const next = this.#waiters.shift();
     if (next) next.grant();
     else this.#free++;

@@ -15,4 +15,9 @@ describe('batchesOf', () => {
       }),
     );
   });
+
+  it('puts no more than the given number of items into a run', () => {
+    const batches = [...batchesOf([1, 1, 1, 1, 1], (size) => size, 100, 2)];
+    assert.deepEqual(batches, [[1, 1], [1, 1], [1]]);
+  });
 });

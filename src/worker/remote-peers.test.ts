@@ -59,7 +59,7 @@ describe('remotePeers', () => {
     const storage = new CountingStorage(new Map(byHash));
     const random = { fraction: () => 0, uuid: () => 'id', token: () => '' };
     const action = { instance: parseInstanceName('main'), action: digestOf('sha256', Buffer.from('action')) };
-    const store = remotePeers(storage, storage, random, { maxBatchBytes }).storeFor(action);
+    const store = remotePeers(storage, { reads: storage, writes: storage }, random, { maxBatchBytes }).storeFor(action);
     const found = await store.readAll(digests, new AbortController().signal);
     assert.equal(found.size, count);
     return storage;

@@ -5,7 +5,7 @@ import { toWireStatus } from '../rpc/status.ts';
 import type { Random } from '../system/random.ts';
 import { RemoteActionCache, type ResultRecorder } from './remote-action-cache.ts';
 import { RemoteScheduler, type SlotScheduler } from './remote-scheduler.ts';
-import { RemoteStore } from './remote-store.ts';
+import { RemoteStore, type StorageClients } from './remote-store.ts';
 import type { WorkerStore } from './worker-store.ts';
 
 /** A long poll of up to two minutes, and some time for the answer (R-BB-02). */
@@ -32,18 +32,19 @@ export interface RemotePeersOptions {
 
 /**
  * Everything over connections to servers.
+ * @param scheduler a connection of its own: a long poll must not wait behind transfers.
  * @param storage where the CAS and the action cache are; often the same server as the scheduler's.
  */
 export function remotePeers(
   scheduler: RpcClient,
-  storage: RpcClient,
+  storage: StorageClients,
   random: Random,
   options: RemotePeersOptions,
 ): WorkerPeers {
   const { maxBatchBytes } = options;
   return {
     scheduler: new RemoteScheduler(scheduler, { idleTimeoutMs: IDLE_TIMEOUT_MS, busyTimeoutMs: CALL_TIMEOUT_MS }),
-    recorder: new RemoteActionCache(storage, { callTimeoutMs: CALL_TIMEOUT_MS }),
+    recorder: new RemoteActionCache(storage.writes, { callTimeoutMs: CALL_TIMEOUT_MS }),
     storeFor: ({ instance, action }) =>
       new RemoteStore(storage, random, {
         instance,

@@ -100,7 +100,7 @@ describe('RemoteStore', () => {
   beforeEach(() => {
     server = new FakeServer();
     const random = { fraction: () => 0, uuid: () => 'id', token: () => '' };
-    store = new RemoteStore(server, random, {
+    store = new RemoteStore({ reads: server, writes: server }, random, {
       instance: parseInstanceName('a/b'),
       digestFunction: 'sha256',
       maxBatchBytes: 500,

@@ -22,8 +22,11 @@ const CAS = ContentAddressableStorageDefinition;
 
 const PLAIN = Compressor_Value.IDENTITY;
 
-/** Digests in one FindMissingBlobs call: at about 75 bytes each far below the usual 4 MiB for a message. */
-const MAX_DIGESTS_PER_CALL = 10_000;
+/**
+ * Digests in one call. About 75 bytes each, they are what flows against the blobs on a connection, and that has to fit
+ * into the buffers of its socket for all calls in flight together (see bounded-client.ts).
+ */
+const MAX_DIGESTS_PER_CALL = 100;
 
 /** What a batched blob costs beside its bytes: digest, status, framing; generous. */
 const BATCH_OVERHEAD_BYTES = 150;
@@ -43,14 +46,22 @@ export interface RemoteStoreOptions {
   readonly callTimeoutMs: number;
 }
 
+/** Connections to one storage: bulk data flows one way on each (see bounded-client.ts). */
+export interface StorageClients {
+  readonly reads: RpcClient;
+  readonly writes: RpcClient;
+}
+
 /** The CAS of a REAPI server. */
 export class RemoteStore implements WorkerStore {
-  readonly #rpc: RpcClient;
+  readonly #reads: RpcClient;
+  readonly #writes: RpcClient;
   readonly #random: Random;
   readonly #options: RemoteStoreOptions;
 
-  constructor(rpc: RpcClient, random: Random, options: RemoteStoreOptions) {
-    this.#rpc = rpc;
+  constructor(storage: StorageClients, random: Random, options: RemoteStoreOptions) {
+    this.#reads = storage.reads;
+    this.#writes = storage.writes;
     this.#random = random;
     this.#options = options;
   }
@@ -64,7 +75,7 @@ export class RemoteStore implements WorkerStore {
     for (let at = 0; at < digests.length; at += MAX_DIGESTS_PER_CALL) {
       const blobDigests = digests.slice(at, at + MAX_DIGESTS_PER_CALL).map(digestToWire);
       const request = { ...this.#address(), blobDigests };
-      const response = await this.#rpc.unary(CAS, CAS.methods.findMissingBlobs, request, this.#unaryOptions(signal));
+      const response = await this.#writes.unary(CAS, CAS.methods.findMissingBlobs, request, this.#unaryOptions(signal));
       for (const wire of response.missingBlobDigests) missing.push(this.#fromWire(wire));
     }
     return missing;
@@ -78,7 +89,8 @@ export class RemoteStore implements WorkerStore {
       else if (digest.sizeBytes <= this.maxSmallBytes) small.push(digest);
       else await this.#readLarge(digest, found, signal);
     }
-    for (const batch of batchesOf(small, (d) => d.sizeBytes + BATCH_OVERHEAD_BYTES, this.#options.maxBatchBytes)) {
+    const costOf = (digest: Digest): number => digest.sizeBytes + BATCH_OVERHEAD_BYTES;
+    for (const batch of batchesOf(small, costOf, this.#options.maxBatchBytes, MAX_DIGESTS_PER_CALL)) {
       await this.#readBatch(batch, found, signal);
     }
     return found;
@@ -93,7 +105,7 @@ export class RemoteStore implements WorkerStore {
     const hasher = createHasher(digest.function);
     let sizeBytes = 0;
     const method = ByteStreamDefinition.methods.read;
-    for await (const { data } of this.#rpc.serverStream(ByteStreamDefinition, method, request, { signal })) {
+    for await (const { data } of this.#reads.serverStream(ByteStreamDefinition, method, request, { signal })) {
       if (data.length === 0) continue;
       sizeBytes += data.length;
       if (sizeBytes > digest.sizeBytes) throw damaged(digest);
@@ -105,7 +117,7 @@ export class RemoteStore implements WorkerStore {
 
   async writeAll(blobs: readonly SmallBlob[], signal: AbortSignal): Promise<void> {
     const sizeOf = (blob: SmallBlob): number => blob.bytes.length + BATCH_OVERHEAD_BYTES;
-    for (const batch of batchesOf(blobs, sizeOf, this.#options.maxBatchBytes)) {
+    for (const batch of batchesOf(blobs, sizeOf, this.#options.maxBatchBytes, MAX_DIGESTS_PER_CALL)) {
       const requests = batch.map(({ digest, bytes }) => ({
         digest: digestToWire(digest),
         data: bytes,
@@ -113,7 +125,7 @@ export class RemoteStore implements WorkerStore {
       }));
       const request = { ...this.#address(), requests };
       const options = this.#unaryOptions(signal);
-      const response = await this.#rpc.unary(CAS, CAS.methods.batchUpdateBlobs, request, options);
+      const response = await this.#writes.unary(CAS, CAS.methods.batchUpdateBlobs, request, options);
       if (response.responses.length !== batch.length) {
         throw new ReapiError('internal', 'the server answered for other blobs than were uploaded');
       }
@@ -128,7 +140,7 @@ export class RemoteStore implements WorkerStore {
     const resourceName = formatUploadName({ instance, digest, upload: this.#random.uuid() });
     const requests = writeRequests(resourceName, digest, bytes);
     const method = ByteStreamDefinition.methods.write;
-    const response = await this.#rpc.clientStream(ByteStreamDefinition, method, requests, { signal });
+    const response = await this.#writes.clientStream(ByteStreamDefinition, method, requests, { signal });
     if (response.committedSize !== BigInt(digest.sizeBytes)) {
       throw new ReapiError(
         'unavailable',
@@ -148,7 +160,7 @@ export class RemoteStore implements WorkerStore {
   async #readBatch(batch: readonly Digest[], found: Map<string, Uint8Array>, signal: AbortSignal): Promise<void> {
     const request = { ...this.#address(), digests: batch.map(digestToWire), acceptableCompressors: [] };
     const options = this.#unaryOptions(signal);
-    const { responses } = await this.#rpc.unary(CAS, CAS.methods.batchReadBlobs, request, options);
+    const { responses } = await this.#reads.unary(CAS, CAS.methods.batchReadBlobs, request, options);
     const asked = new Set(batch.map(digestKey));
     for (const response of responses) {
       const digest = this.#fromWire(response.digest);
