@@ -100,6 +100,10 @@ describe('DataFolder', () => {
     });
   }
 
+  it('answers unavailable in a file system that takes no folders, rather than try for ever', async () => {
+    await assert.rejects(DataFolder.open('/proc/gantry-test/a'), (error) => isKind(error, 'unavailable'));
+  });
+
   it('answers unavailable where no folder can be', async () => {
     const path = join(temporaryFolder(), 'file');
     writeFileSync(path, '');

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync } from 'node:fs';
-import { join } from 'node:path';
-import { ReapiError } from '../errors.ts';
+import { dirname, join } from 'node:path';
+import { ReapiError, systemCode } from '../errors.ts';
 import { writeError } from './file-errors.ts';
 import { NODE_FILE_SYSTEM } from './file-system.ts';
 import { FolderLock } from './folder-lock.ts';
@@ -69,11 +69,34 @@ export class DataFolder {
 /** Held open so that the folder stays the same one, and has a short name, whatever happens to its path. */
 function openFolder(path: string): number {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolders(path);
     return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   } catch (error) {
     throw writeError(error, `creating the data folder "${path}"`);
   }
+}
+
+/**
+ * Level by level: Node's recursive way never ends where a folder exists that takes no children and calls that ENOENT,
+ * as /proc does.
+ */
+function makeFolders(path: string): void {
+  let error = makeFolder(path);
+  if (systemCode(error) === 'ENOENT' && dirname(path) !== path) {
+    makeFolders(dirname(path));
+    error = makeFolder(path);
+  }
+  if (error !== undefined) throw error;
+}
+
+/** Why there is no such folder now, or undefined if there is. */
+function makeFolder(path: string): unknown {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') return error;
+  }
+  return undefined;
 }
 
 /** The same for every path to the folder. */
