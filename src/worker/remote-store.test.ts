@@ -178,6 +178,18 @@ describe('RemoteStore', () => {
     );
   });
 
+  it('takes a call that the storage finds malformed for a fault of the worker, not of the action', async () => {
+    server.unary = () => Promise.reject(new ReapiError('invalid-argument', 'the batch is too large'));
+    const blob = { digest: digestOf('sha256', Buffer.from('x')), bytes: Buffer.from('x') };
+    for (const call of [
+      store.writeAll([blob], new AbortController().signal),
+      store.readAll([blob.digest], new AbortController().signal),
+      store.findMissing([blob.digest], new AbortController().signal),
+    ]) {
+      await assert.rejects(call, (error) => isKind(error, 'internal') && /the batch is too large/.test(error.message));
+    }
+  });
+
   it('stops an upload whose source is larger than its digest says', async () => {
     const { digest } = blob('abc');
     await assert.rejects(store.write(digest, streamOf(Buffer.from('abcd')), never), (error) =>

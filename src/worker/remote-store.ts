@@ -11,7 +11,7 @@ import {
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { ByteStreamDefinition, type WriteRequest } from '../gen/google/bytestream/bytestream.ts';
 import { Code } from '../gen/google/rpc/code.ts';
-import type { CallOptions, RpcClient } from '../rpc/client.ts';
+import type { ClientMethod, RpcClient } from '../rpc/client.ts';
 import { fromWireStatus } from '../rpc/status.ts';
 import { type ByteStream, collect } from '../system/byte-stream.ts';
 import type { Random } from '../system/random.ts';
@@ -75,7 +75,7 @@ export class RemoteStore implements WorkerStore {
     for (let at = 0; at < digests.length; at += MAX_DIGESTS_PER_CALL) {
       const blobDigests = digests.slice(at, at + MAX_DIGESTS_PER_CALL).map(digestToWire);
       const request = { ...this.#address(), blobDigests };
-      const response = await this.#writes.unary(CAS, CAS.methods.findMissingBlobs, request, this.#unaryOptions(signal));
+      const response = await this.#call(this.#writes, CAS.methods.findMissingBlobs, request, signal);
       for (const wire of response.missingBlobDigests) missing.push(this.#fromWire(wire));
     }
     return missing;
@@ -124,8 +124,7 @@ export class RemoteStore implements WorkerStore {
         compressor: PLAIN,
       }));
       const request = { ...this.#address(), requests };
-      const options = this.#unaryOptions(signal);
-      const response = await this.#writes.unary(CAS, CAS.methods.batchUpdateBlobs, request, options);
+      const response = await this.#call(this.#writes, CAS.methods.batchUpdateBlobs, request, signal);
       if (response.responses.length !== batch.length) {
         throw new ReapiError('internal', 'the server answered for other blobs than were uploaded');
       }
@@ -159,8 +158,7 @@ export class RemoteStore implements WorkerStore {
 
   async #readBatch(batch: readonly Digest[], found: Map<string, Uint8Array>, signal: AbortSignal): Promise<void> {
     const request = { ...this.#address(), digests: batch.map(digestToWire), acceptableCompressors: [] };
-    const options = this.#unaryOptions(signal);
-    const { responses } = await this.#reads.unary(CAS, CAS.methods.batchReadBlobs, request, options);
+    const { responses } = await this.#call(this.#reads, CAS.methods.batchReadBlobs, request, signal);
     const asked = new Set(batch.map(digestKey));
     for (const response of responses) {
       const digest = this.#fromWire(response.digest);
@@ -180,8 +178,19 @@ export class RemoteStore implements WorkerStore {
     return digestFromWire(this.#options.digestFunction, wire, 'digest');
   }
 
-  #unaryOptions(signal: AbortSignal): CallOptions {
-    return { signal, timeoutMs: this.#options.callTimeoutMs };
+  /** A call that the storage finds malformed is a fault of ours, never of the action: INVALID_ARGUMENT would blame that. */
+  async #call<Req, Res>(
+    client: RpcClient,
+    method: ClientMethod<Req, Res>,
+    request: Req,
+    signal: AbortSignal,
+  ): Promise<Res> {
+    try {
+      return await client.unary(CAS, method, request, { signal, timeoutMs: this.#options.callTimeoutMs });
+    } catch (error) {
+      if (!isKind(error, 'invalid-argument')) throw error;
+      throw new ReapiError('internal', `the storage refused a call of the worker: ${error.message}`, { cause: error });
+    }
   }
 }
 
