@@ -230,6 +230,23 @@ describe('OperationQueue.Synchronize', () => {
     await Promise.all(calls);
   });
 
+  it('tells slots apart by prefix and size class, whatever their platform is called (R-BB-01)', async () => {
+    const queue = new Queue();
+    const abort = new AbortController();
+    const calls = [
+      queue.synchronize({ ...IDLE, instanceNamePrefix: 'a' }, abort.signal),
+      queue.synchronize({ ...IDLE, sizeClass: 2 }, abort.signal),
+      queue.synchronize({ ...IDLE, platform: { properties: [{ name: 'under', value: 'a' }] } }, abort.signal),
+      queue.synchronize({ ...IDLE, platform: { properties: [{ name: 'class', value: '2' }] } }, abort.signal),
+      queue.synchronize({ ...IDLE, instanceNamePrefix: 'a class 2' }, abort.signal),
+      queue.synchronize({ ...IDLE, instanceNamePrefix: 'a', sizeClass: 2 }, abort.signal),
+    ];
+    await settle();
+    assert.equal(queue.host.pollingSlots, calls.length);
+    abort.abort();
+    await Promise.all(calls);
+  });
+
   it('takes one of our own slots for the same one when its properties have changed', async () => {
     const queue = new Queue();
     const abort = new AbortController();

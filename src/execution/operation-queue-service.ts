@@ -104,7 +104,11 @@ function identityOf(request: SynchronizeRequest): { readonly slot: string; reado
   const isOurs = request.gantry !== undefined;
   const platform = isOurs ? [] : (request.platform?.properties ?? []).map(({ name, value }) => pair(name, value));
   const who = entries.map(([name, value]) => pair(name, value)).join(',');
-  const slot = [who, ...platform, `prefix=${request.instanceNamePrefix}`, `size=${request.sizeClass}`].join(' ');
+  const { instanceNamePrefix, sizeClass } = request;
+  // Words without `=` cannot be taken for a pair.
+  const under = instanceNamePrefix === '' ? [] : [`under ${encodeURIComponent(instanceNamePrefix)}`];
+  const size = sizeClass === 0 ? [] : [`class ${sizeClass}`];
+  const slot = [who, ...platform, ...under, ...size].join(' ');
   const node = entries.flatMap(([name, value]) => (name === 'thread' ? [] : [pair(name, value)])).join(',');
   return { slot, node };
 }

@@ -138,7 +138,7 @@ describe('startWorker', () => {
     const seen = new Set<string>();
     const both = Promise.withResolvers<void>();
     worker = await start((request, signal) => {
-      assert.equal(typeof request.workerId['folder'], 'string');
+      assert.match(request.workerId['worker'] ?? '', /^[0-9a-f]{8}$/, 'no path: clients see it');
       seen.add(`${request.workerId['node']} ${request.workerId['thread']}`);
       if (seen.size === 2) both.resolve();
       return request.preferBeingIdle ? Promise.resolve(idle) : held(signal);

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { digestOf } from '../digest/hasher.ts';
 import type { InstanceName } from '../digest/instance-name.ts';
 import { ReapiError } from '../errors.ts';
 import type { PlatformProperty } from '../platform/platform.ts';
@@ -51,6 +52,9 @@ export interface WorkerLimits {
   /** Variables every command gets unless it sets them itself. */
   readonly environment: Readonly<Record<string, string>>;
 }
+
+/** Enough to tell the few workers of one machine apart. */
+const WORKER_TAG_CHARACTERS = 8;
 
 /** Limits that suit a machine of a build fleet. */
 export const WORKER_DEFAULTS: WorkerLimits = {
@@ -176,8 +180,9 @@ function makeSlot(
   const runner = new SlotRunner(folder, tools, leaseOptions);
   const { scheduler, recorder } = peers;
   const { instanceNamePrefix, properties, sizeClass } = options;
-  // The folder tells workers on one machine apart; it belongs to one of them.
-  const workerId = { node: options.node, folder: options.dataFolder, thread: String(thread) };
+  // The folder tells workers on one machine apart: it belongs to one of them. Clients see this, so its path is not in it.
+  const worker = digestOf('sha256', Buffer.from(options.dataFolder)).hash.slice(0, WORKER_TAG_CHARACTERS);
+  const workerId = { node: options.node, worker, thread: String(thread) };
   const slotOptions = { workerId, instanceNamePrefix, properties, sizeClass };
   return new Slot({ scheduler, runner, recorder }, system, counters, slotOptions);
 }
