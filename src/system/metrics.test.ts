@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Histogram } from './histogram.ts';
 import { type GaugeValue, Metrics } from './metrics.ts';
 
 describe('Metrics', () => {
@@ -23,15 +24,49 @@ describe('Metrics', () => {
     assert.deepEqual(await lines(), ['starts_total 1']);
   });
 
-  it('sorts observations into buckets', async () => {
-    const sizes = metrics.histogram({ name: 'size_bytes', help: 'Sizes.', buckets: [10, 100] });
+  it('shows numbers that are counted elsewhere as counters', async () => {
+    let count = 3;
+    metrics.counterOf({ name: 'looks_total', help: 'Looks.' }, () => count);
+    const seen = (): GaugeValue[] => [
+      { labels: { result: 'hit' }, value: count },
+      { labels: { result: 'miss' }, value: 1 },
+    ];
+    metrics.counterOf({ name: 'seen_total', help: 'Seen.', labels: ['result'] }, seen);
+    assert.match(await metrics.text(), /^# HELP looks_total Looks\.\n# TYPE looks_total counter\nlooks_total 3$/m);
+    count = 5;
+    assert.deepEqual(await lines(), ['looks_total 5', 'seen_total{result="hit"} 5', 'seen_total{result="miss"} 1']);
+  });
+
+  it('shows a histogram that is kept elsewhere', async () => {
+    const sizes = new Histogram([10, 100]);
+    metrics.histogramOf({ name: 'size_bytes', help: 'Sizes.' }, () => sizes);
     for (const value of [5, 50, 500]) sizes.observe(value);
+    assert.match(await metrics.text(), /^# HELP size_bytes Sizes\.\n# TYPE size_bytes histogram\nsize_bytes_bucket/m);
     assert.deepEqual(await lines(), [
       'size_bytes_bucket{le="10"} 1',
       'size_bytes_bucket{le="100"} 2',
       'size_bytes_bucket{le="+Inf"} 3',
       'size_bytes_sum 555',
       'size_bytes_count 3',
+    ]);
+  });
+
+  it('shows a histogram for each set of labels, their values escaped', async () => {
+    const get = new Histogram([1]);
+    get.observe(2);
+    metrics.histogramOf({ name: 'age_seconds', help: 'Age.' }, () => [
+      { labels: { what: 'a "b"\n\\' }, histogram: get },
+      { labels: { what: 'c' }, histogram: new Histogram([1]) },
+    ]);
+    assert.deepEqual(await lines(), [
+      'age_seconds_bucket{le="1",what="a \\"b\\"\\n\\\\"} 0',
+      'age_seconds_bucket{le="+Inf",what="a \\"b\\"\\n\\\\"} 1',
+      'age_seconds_sum{what="a \\"b\\"\\n\\\\"} 2',
+      'age_seconds_count{what="a \\"b\\"\\n\\\\"} 1',
+      'age_seconds_bucket{le="1",what="c"} 0',
+      'age_seconds_bucket{le="+Inf",what="c"} 0',
+      'age_seconds_sum{what="c"} 0',
+      'age_seconds_count{what="c"} 0',
     ]);
   });
 
@@ -57,6 +92,7 @@ describe('Metrics', () => {
   it('refuses a name that is taken, and labels that were not declared', () => {
     const first = metrics.counter({ name: 'a_total', help: 'A.' });
     assert.throws(() => metrics.counter({ name: 'a_total', help: 'A.' }), /already been registered/);
+    assert.throws(() => metrics.histogramOf({ name: 'a_total', help: 'A.' }, () => []), /already been registered/);
     assert.throws(() => first.add(1, { who: 'x' }), /label/);
   });
 
