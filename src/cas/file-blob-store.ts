@@ -1,14 +1,14 @@
 import { type Digest, digestPath, isEmptyBlob } from '../digest/digest.ts';
 import { createHasher, digestOf } from '../digest/hasher.ts';
-import { isKind, ReapiError, throwIfAborted } from '../errors.ts';
+import { invariant, isKind, ReapiError, throwIfAborted } from '../errors.ts';
 import { abortable, discard, unlessAborted } from '../system/abortable.ts';
 import { BoundedFolder, type BoundedFolderOptions, type FolderStats } from '../system/bounded-folder.ts';
 import { type ByteRange, type ByteStream, collect, streamOf, WHOLE } from '../system/byte-stream.ts';
 import { closeUnneeded, readError } from '../system/file-errors.ts';
-import { FileReader } from '../system/file-reader.ts';
+import { FileReader, ownedHandle } from '../system/file-reader.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from '../system/file-system.ts';
 import type { PendingFile } from '../system/pending-file.ts';
-import { fileName, sizeFromName } from './blob-file-name.ts';
+import { digestFromName, fileName, sizeFromName } from './blob-file-name.ts';
 import { absentAmong, blobNotFound, boundsOf, sliceOf } from './blob-lookup.ts';
 import type { BlobStore } from './blob-store.ts';
 import { verified, verifyBytes } from './verified-stream.ts';
@@ -21,6 +21,18 @@ const GATHER_BYTES = 512 * 1024;
 
 /** Options of a file blob store: those of its folder, whose title and sizes it knows itself. */
 export type FileBlobStoreOptions = Omit<BoundedFolderOptions, 'title' | 'fullAdvice' | 'sizeFromName'>;
+
+/** A blob as the store holds it. */
+export interface StoredBlob {
+  readonly digest: Digest;
+  /** On disk, in whole blocks. */
+  readonly diskBytes: number;
+  /** When it was last used, on the monotonic clock. */
+  readonly touchedMs: number;
+}
+
+/** Characters of a hash under which `digestsByHashStart` lists blobs. */
+const HASH_START_LENGTH = 16;
 
 /**
  * One file per blob, named after function, hash and size (docs/storage.md). Bytes are verified before they become visible
@@ -69,7 +81,7 @@ export class FileBlobStore implements BlobStore {
     this.#begin(signal);
     if (this.#touch(digest)) return;
     verifyBytes(digest, bytes);
-    await this.#putVerified(digest, bytes);
+    await this.#putVerified(digest, bytes, signal);
   }
 
   async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
@@ -77,10 +89,106 @@ export class FileBlobStore implements BlobStore {
     if (this.#touch(digest)) {
       discard(bytes);
     } else if (digest.sizeBytes <= SMALL_BYTES) {
-      await this.#putVerified(digest, await collect(verified(digest, abortable(bytes, signal)), digest.sizeBytes));
+      const whole = await collect(verified(digest, abortable(bytes, signal)), digest.sizeBytes);
+      await this.#putVerified(digest, whole, signal);
     } else {
       await this.#putLarge(digest, bytes, signal);
     }
+  }
+
+  /** Whether the blob has a file here; its age stays. */
+  has(digest: Digest): boolean {
+    return this.#folder.has(fileName(digest));
+  }
+
+  /** Whether the blob has a file here; it is now the most recently used one. */
+  touch(digest: Digest): boolean {
+    return this.#folder.touch(fileName(digest));
+  }
+
+  /** When the blob was last used, on the monotonic clock; undefined if it has no file here. */
+  touchedMs(digest: Digest): number | undefined {
+    return this.#folder.touchedMs(fileName(digest));
+  }
+
+  /** Restores a time of use, at start: see `BoundedFolder.touchAt`. */
+  touchAt(digest: Digest, monotonicMs: number): boolean {
+    return this.#folder.touchAt(fileName(digest), monotonicMs);
+  }
+
+  /** All blobs, by the first 16 characters of their hashes: for restoring times of use that are kept under these. */
+  digestsByHashStart(): ReadonlyMap<string, readonly Digest[]> {
+    const digests = new Map<string, Digest[]>();
+    for (const { digest } of this.inOrder()) {
+      const start = digest.hash.slice(0, HASH_START_LENGTH);
+      const known = digests.get(start);
+      if (known === undefined) digests.set(start, [digest]);
+      else known.push(digest);
+    }
+    return digests;
+  }
+
+  /** All blobs, from the least to the most recently used. Begin anew after the store was changed. */
+  *inOrder(): Generator<StoredBlob> {
+    for (const { name, sizeBytes, touchedMs } of this.#folder.inOrder()) {
+      yield { digest: digestOfFile(name), diskBytes: this.#folder.blocksOf(sizeBytes), touchedMs };
+    }
+  }
+
+  /** Blobs within the retention time, from the most to the least recently used. Begin anew after the store was changed. */
+  *heldNewestFirst(): Generator<StoredBlob> {
+    for (const { name, sizeBytes, touchedMs } of this.#folder.heldNewestFirst()) {
+      yield { digest: digestOfFile(name), diskBytes: this.#folder.blocksOf(sizeBytes), touchedMs };
+    }
+  }
+
+  /**
+   * Reads a whole blob and compares it with its digest; its age stays, and if it is damaged it goes into quarantine.
+   * @returns what is wrong with it; undefined if nothing is, or it is not here.
+   * @throws unavailable; cancelled.
+   */
+  async damageOf(digest: Digest, signal: AbortSignal): Promise<string | undefined> {
+    this.#begin(signal);
+    const name = fileName(digest);
+    if (!this.#folder.has(name)) return undefined;
+    try {
+      const fd = this.#folder.open(name, 'inspection');
+      if (fd === undefined) return 'its file has vanished';
+      let readBytes = 0;
+      for await (const chunk of this.#reader(digest, fd, WHOLE, signal)) readBytes += chunk.length;
+      invariant(readBytes === digest.sizeBytes, 'a reader gives all bytes or fails');
+      return undefined;
+    } catch (error) {
+      if (isKind(error, 'data-loss')) return error.message;
+      throw error;
+    }
+  }
+
+  /** Removes the least recently used blob, if it may go: see `BoundedFolder.evictOldest`. @throws unavailable. */
+  evictOldest(sparing: 'held' | 'none' = 'held'): StoredBlob | undefined {
+    const evicted = this.#folder.evictOldest(sparing);
+    if (evicted === undefined) return undefined;
+    return { digest: digestOfFile(evicted.name), diskBytes: evicted.sizeBytes, touchedMs: evicted.touchedMs };
+  }
+
+  /** When the least recently used blob was last used, on the monotonic clock; undefined if there is none. */
+  oldestTouchMs(): number | undefined {
+    return this.#folder.oldestTouchMs();
+  }
+
+  /** Bytes on disk of blobs within the retention time: see `BoundedFolder.bytesHeld`. */
+  bytesHeld(nowMs: number): number {
+    return this.#folder.bytesHeld(nowMs);
+  }
+
+  /** What the store takes on disk: files, reservations, quarantine. */
+  get diskBytes(): number {
+    return this.#folder.diskBytes;
+  }
+
+  /** How many blobs there are of at most `smallBytes`. */
+  get smallFiles(): number {
+    return this.#folder.smallFiles;
   }
 
   stats(): FolderStats {
@@ -124,6 +232,10 @@ export class FileBlobStore implements BlobStore {
   #stream(digest: Digest, range: ByteRange, signal: AbortSignal): ByteStream {
     const fd = this.#folder.open(fileName(digest));
     if (fd === undefined) throw blobNotFound(digest);
+    return this.#reader(digest, fd, range, signal);
+  }
+
+  #reader(digest: Digest, fd: number, range: ByteRange, signal: AbortSignal): ByteStream {
     const bounds = boundsOf(range, digest.sizeBytes);
     const isWhole = bounds.startBytes === 0 && bounds.endBytes === digest.sizeBytes;
     const reading = {
@@ -133,7 +245,7 @@ export class FileBlobStore implements BlobStore {
         if (error.kind === 'data-loss') this.#folder.quarantine(fileName(digest), error.message);
       },
     };
-    return new FileReader(this.#files, fd, reading, signal);
+    return new FileReader(this.#files, ownedHandle(this.#files, fd), reading, signal);
   }
 
   /** An unreadable file is put aside, a busy machine's refusal is not held against it. */
@@ -143,8 +255,8 @@ export class FileBlobStore implements BlobStore {
     return blobNotFound(digest);
   }
 
-  async #putVerified(digest: Digest, bytes: Uint8Array): Promise<void> {
-    const pending = this.#folder.begin(fileName(digest), digest.sizeBytes);
+  async #putVerified(digest: Digest, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const pending = await this.#folder.begin(fileName(digest), digest.sizeBytes, signal);
     try {
       if (bytes.length <= SMALL_BYTES) pending.write(bytes);
       else await pending.writeAsync([bytes]);
@@ -160,7 +272,7 @@ export class FileBlobStore implements BlobStore {
     for (;;) {
       let pending: PendingFile;
       try {
-        pending = this.#folder.begin(name, digest.sizeBytes);
+        pending = await this.#folder.begin(name, digest.sizeBytes, signal);
       } catch (error) {
         const other = this.#uploads.get(name);
         if (other === undefined || !isKind(error, 'quota-exceeded')) throw error;
@@ -214,6 +326,13 @@ function wholeBlobCheck(digest: Digest): (chunk: Uint8Array, isLast: boolean) =>
     if (!isLast || hasher.finish().hash === digest.hash) return;
     throw new ReapiError('data-loss', `the stored bytes of ${digestPath(digest)} are damaged`, { expected: digest });
   };
+}
+
+/** The names in the index were made, or accepted at start, by blob-file-name.ts. */
+function digestOfFile(name: string): Digest {
+  const digest = digestFromName(name);
+  invariant(digest !== undefined, 'every file of a blob store is named after a digest');
+  return digest;
 }
 
 function noResult(): undefined {

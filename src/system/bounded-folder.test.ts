@@ -8,6 +8,8 @@ import { BugError, isKind } from '../errors.ts';
 import { BoundedFolder, type BoundedFolderOptions } from './bounded-folder.ts';
 import { NO_LOG } from './log.ts';
 
+const NEVER = new AbortController().signal;
+
 function open(path: string, options: Partial<BoundedFolderOptions> = {}): Promise<BoundedFolder> {
   return BoundedFolder.open(path, {
     clock: new FakeClock(),
@@ -24,7 +26,7 @@ function open(path: string, options: Partial<BoundedFolderOptions> = {}): Promis
 }
 
 async function write(folder: BoundedFolder, name: string, sizeBytes: number): Promise<void> {
-  const pending = folder.begin(name, sizeBytes);
+  const pending = await folder.begin(name, sizeBytes, NEVER);
   pending.write(Buffer.alloc(sizeBytes, name));
   await pending.publish();
 }
@@ -32,7 +34,7 @@ async function write(folder: BoundedFolder, name: string, sizeBytes: number): Pr
 describe('BoundedFolder', () => {
   it('shows a file when it is published and not before', async () => {
     const folder = await open(temporaryFolder());
-    const pending = folder.begin('aa-file', 3);
+    const pending = await folder.begin('aa-file', 3, NEVER);
     pending.write(Buffer.from('ab'));
     await pending.writeAsync([Buffer.from('c')]);
     assert.equal(folder.has('aa-file'), false);
@@ -45,11 +47,8 @@ describe('BoundedFolder', () => {
 
   it('counts a file from the moment it is announced, so that concurrent writes stay within the limit', async () => {
     const folder = await open(temporaryFolder());
-    const first = folder.begin('aa', 600);
-    assert.throws(
-      () => folder.begin('bb', 401),
-      (error) => isKind(error, 'quota-exceeded'),
-    );
+    const first = await folder.begin('aa', 600, NEVER);
+    await assert.rejects(folder.begin('bb', 401, NEVER), (error) => isKind(error, 'quota-exceeded'));
     first.abandon();
     assert.equal(folder.stats().reservedBytes, 0);
     await write(folder, 'bb', 401);
@@ -62,15 +61,12 @@ describe('BoundedFolder', () => {
     await write(folder, 'bb', 100);
     await write(folder, 'cc', 101);
     assert.equal(folder.stats().bytes, 400);
-    assert.throws(
-      () => folder.begin('dd', 1001),
-      (error) => isKind(error, 'too-large'),
-    );
+    await assert.rejects(folder.begin('dd', 1001, NEVER), (error) => isKind(error, 'too-large'));
   });
 
   it('gives up a pending file once, whatever is called afterwards', async () => {
     const folder = await open(temporaryFolder());
-    const pending = folder.begin('aa', 3);
+    const pending = await folder.begin('aa', 3, NEVER);
     pending.write(Buffer.from('abc'));
     await pending.publish();
     pending.abandon();
@@ -80,7 +76,7 @@ describe('BoundedFolder', () => {
 
   it('never publishes a file of another size than was announced', async () => {
     const folder = await open(temporaryFolder());
-    const pending = folder.begin('aa', 3);
+    const pending = await folder.begin('aa', 3, NEVER);
     pending.write(Buffer.from('ab'));
     await assert.rejects(pending.publish(), BugError);
     assert.equal(folder.has('aa'), false);
@@ -175,14 +171,11 @@ describe('BoundedFolder', () => {
     const folder = await open(temporaryFolder(), { files });
     await write(folder, 'aa', 600);
     files.plan({ atCall: 1, lasts: 'once', code: 'EIO' });
-    assert.throws(
-      () => folder.begin('bb', 600),
-      (error) => isKind(error, 'unavailable'),
-    );
+    await assert.rejects(folder.begin('bb', 600, NEVER), (error) => isKind(error, 'unavailable'));
     assert.deepEqual([folder.stats().bytes, folder.stats().reservedBytes], [600, 0]);
     await write(folder, 'bb', 600);
-    assert.equal(folder.remove('bb'), true);
-    assert.equal(folder.remove('bb'), false);
+    assert.equal(folder.evictOldest()?.name, 'bb');
+    assert.equal(folder.evictOldest(), undefined);
     assert.equal(folder.stats().bytes, 0);
   });
 

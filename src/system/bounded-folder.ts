@@ -3,12 +3,15 @@ import { invariant, ReapiError, systemCode } from '../errors.ts';
 import type { Clock } from './clock.ts';
 import { readError, writeError } from './file-errors.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from './file-system.ts';
-import type { FolderIndex } from './folder-index.ts';
+import type { FolderIndex, IndexedFile } from './folder-index.ts';
 import { type LoadedFolder, loadFolder } from './folder-loading.ts';
 import { writeSnapshot } from './folder-snapshot.ts';
+import { FreeSpace } from './free-space.ts';
 import type { Log } from './log.ts';
 import { PendingFile, type PendingHost, type PendingTarget } from './pending-file.ts';
 import type { Quarantine } from './quarantine.ts';
+import type { RoomSource } from './room-source.ts';
+import { Semaphore } from './semaphore.ts';
 
 /** Collaborators and limits of a bounded folder. */
 export interface BoundedFolderOptions {
@@ -18,7 +21,10 @@ export interface BoundedFolderOptions {
   readonly title: string;
   /** What to do when it is full, for error messages: `raise --max-size`. */
   readonly fullAdvice: string;
-  /** Total on disk, each file rounded up to `blockBytes`; temporary files count from the moment they are announced. */
+  /**
+   * Total on disk, each file rounded up to `blockBytes`; temporary files count from the moment they are announced.
+   * With `room`: the shared limit.
+   */
   readonly maxBytes: number;
   /** Default 1,000,000; costs about 300 bytes of memory a file. */
   readonly maxFiles?: number;
@@ -34,6 +40,21 @@ export interface BoundedFolderOptions {
   readonly files?: FileSystem;
   /** Size a file must have by its name, if names tell; others are put aside at start. */
   readonly sizeFromName?: (name: string) => number | undefined;
+  /** Whose limit this folder shares: it then evicts nothing by itself for bytes or free space, only for `maxFiles`. */
+  readonly room?: RoomSource;
+  /** Files of at most this size are counted as `smallFiles`. Default 0. */
+  readonly smallBytes?: number;
+}
+
+type Complete = Required<Omit<BoundedFolderOptions, 'sizeFromName' | 'room'>> & Pick<BoundedFolderOptions, 'room'>;
+
+/** A file that had to go. */
+export interface EvictedFile {
+  readonly name: string;
+  /** On disk, in whole blocks. */
+  readonly sizeBytes: number;
+  /** When it was last used, on the monotonic clock. */
+  readonly touchedMs: number;
 }
 
 /** What a bounded folder holds. */
@@ -49,8 +70,8 @@ export interface FolderStats {
   readonly quarantined: number;
 }
 
-/** The system tells free space again after this time; in between it is computed. */
-const FREE_SPACE_AGE_MS = 1000;
+/** With a shared limit the part of it that damaged files may take: a small store must not fill up with them. */
+const QUARANTINE_SHARE = 1 / 16;
 
 /**
  * Files under names in one folder, bounded by bytes and number, the least recently used going first. The ground under the
@@ -62,11 +83,14 @@ const FREE_SPACE_AGE_MS = 1000;
  */
 export class BoundedFolder implements PendingHost {
   readonly path: string;
-  readonly #options: Required<Omit<BoundedFolderOptions, 'sizeFromName'>>;
+  readonly #options: Complete;
   readonly #files: FileSystem;
   readonly #index: FolderIndex;
   readonly #quarantine: Quarantine;
   readonly #fanOut: Set<string>;
+  readonly #freeSpace: FreeSpace;
+  /** One file at a time asks for shared room, so that each takes what was made for it before the next asks. */
+  readonly #asking = new Semaphore(1);
   /** Names between rename and index entry: they may not be evicted meanwhile. */
   readonly #publishing = new Map<string, number>();
   readonly #pending = new Set<PendingTarget>();
@@ -74,25 +98,20 @@ export class BoundedFolder implements PendingHost {
   #isClosed = false;
   #evictions = 0;
   #temporaryNumber = 0;
-  #freeBytes = 0;
-  #freeCheckedMs = Number.NEGATIVE_INFINITY;
 
-  private constructor(
-    path: string,
-    options: Required<Omit<BoundedFolderOptions, 'sizeFromName'>>,
-    loaded: LoadedFolder,
-  ) {
+  private constructor(path: string, options: Complete, loaded: LoadedFolder) {
     this.path = path;
     this.#options = options;
     this.#files = options.files;
     this.#index = loaded.index;
     this.#quarantine = loaded.quarantine;
     this.#fanOut = loaded.fanOut;
+    this.#freeSpace = new FreeSpace({ ...options, path, reservedBytes: () => this.#index.reservedBytes });
   }
 
   /**
    * Opens the folder, creating it if need be; removes temporary files of an earlier run and takes up its files, evicting what
-   * is above the limits.
+   * is above the limits (with `room` above the number of files only: the source asks back what is too much).
    * @throws precondition for a foreign or newer format; unavailable if the folder cannot be used.
    */
   static async open(path: string, options: BoundedFolderOptions): Promise<BoundedFolder> {
@@ -103,9 +122,82 @@ export class BoundedFolder implements PendingHost {
       minRetentionMs: 600_000,
       blockBytes: 4096,
       files: NODE_FILE_SYSTEM,
+      smallBytes: 0,
       ...given,
     };
-    return new BoundedFolder(path, complete, loadFolder(path, { ...complete, ...(sizeFromName && { sizeFromName }) }));
+    const shared = { maxBytes: Number.POSITIVE_INFINITY, maxQuarantineBytes: given.maxBytes * QUARANTINE_SHARE };
+    const loading = { ...complete, ...(sizeFromName && { sizeFromName }), ...(given.room && shared) };
+    const folder = new BoundedFolder(path, complete, await loadFolder(path, loading));
+    folder.#tell();
+    return folder;
+  }
+
+  /** What the folder takes on disk: files, reservations, quarantine. */
+  get diskBytes(): number {
+    return this.#index.bytes + this.#index.reservedBytes + this.#quarantine.diskBytes(this.#options.blockBytes);
+  }
+
+  /** How many files there are of at most `smallBytes`. */
+  get smallFiles(): number {
+    return this.#index.smallFiles;
+  }
+
+  /** Bytes on disk of files within the retention time: never too low, too high by a 32nd of that time. Cheap. */
+  bytesHeld(nowMs: number): number {
+    return this.#index.bytesHeld(nowMs);
+  }
+
+  /** When the least recently used file was last used, on the monotonic clock; undefined if there is none. */
+  oldestTouchMs(): number | undefined {
+    return this.#index.oldestTouchMs();
+  }
+
+  /** When a file was last used, on the monotonic clock; undefined if there is none. */
+  touchedMs(name: string): number | undefined {
+    return this.#index.peek(name)?.touchedMs;
+  }
+
+  /**
+   * Restores a time of use that somebody else remembered; one that is earlier than what is known changes nothing, so that no
+   * promise gets shorter. Whether there is such a file. For the start: asking for the order afterwards sorts all files once.
+   */
+  touchAt(name: string, monotonicMs: number): boolean {
+    const restoredMs = Math.min(monotonicMs, this.#options.clock.monotonicMs());
+    return this.#index.restoreTouch(name, restoredMs) !== undefined;
+  }
+
+  /** All files, from the least to the most recently used. Begin anew after the folder was changed. */
+  inOrder(): Iterable<Readonly<IndexedFile>> {
+    return this.#index.inOrder();
+  }
+
+  /** The files within the retention time, from the most to the least recently used. Begin anew after the folder was changed. */
+  heldNewestFirst(): Iterable<Readonly<IndexedFile>> {
+    return this.#index.heldNewestFirst(this.#options.clock.monotonicMs());
+  }
+
+  /** What that many bytes take on disk. */
+  blocksOf(sizeBytes: number): number {
+    return this.#index.diskBytes(sizeBytes);
+  }
+
+  /**
+   * Removes the least recently used file, unless all there are were used within the retention time or are being published.
+   * @param sparing `none`: files within the retention time go too, as when the limit was lowered.
+   * Readers that have it open go on; the file system gives the space back when the last of them closes it, and nobody tells us,
+   * so it counts as free from now on.
+   * @throws unavailable; then the file is still there.
+   */
+  evictOldest(sparing: 'held' | 'none' = 'held'): EvictedFile | undefined {
+    const nowMs = sparing === 'held' ? this.#options.clock.monotonicMs() : Number.POSITIVE_INFINITY;
+    const victim = this.#index.victim(nowMs, this.#publishing);
+    if (victim === undefined) return undefined;
+    const { name, touchedMs } = victim;
+    const sizeBytes = this.#index.diskBytes(victim.sizeBytes);
+    this.#unlink(name);
+    this.#evictions++;
+    this.#freeSpace.take(-sizeBytes);
+    return { name, sizeBytes, touchedMs };
   }
 
   /** Whether there is such a file; its age stays. */
@@ -118,55 +210,49 @@ export class BoundedFolder implements PendingHost {
     return this.#index.touch(name, this.#options.clock.monotonicMs()) !== undefined;
   }
 
-  /** Size of a file, or undefined if there is none. */
-  sizeBytes(name: string): number | undefined {
-    return this.#index.peek(name)?.sizeBytes;
-  }
-
   /** Where a file of that name is, for hard links. Its name may go at any time; links and descriptors stay good. */
   pathOf(name: string): string {
     return join(this.path, 'files', name.slice(0, 2), name);
   }
 
   /**
-   * A descriptor for reading that the caller closes, or undefined if there is no such file. Touches it.
+   * A descriptor for reading that the caller closes, or undefined if there is no such file.
+   * @param as `use` touches the file, `inspection` leaves its age.
    * @throws unavailable; data-loss.
    */
-  open(name: string): number | undefined {
-    if (!this.touch(name)) return undefined;
+  open(name: string, as: 'use' | 'inspection' = 'use'): number | undefined {
+    if (!(as === 'use' ? this.touch(name) : this.has(name))) return undefined;
     try {
       return this.#files.open(this.pathOf(name), 'read');
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw readError(error, `reading from the ${this.#options.title}`);
       this.#options.log.warn({ file: name }, 'a stored file has vanished from disk');
       this.#index.remove(name);
+      this.#tell();
       return undefined;
     }
   }
 
   /**
-   * Makes room for a file of that size and begins it.
-   * @throws too-large if it could never fit; quota-exceeded if what is there may not go yet; unavailable.
+   * Makes room for a file of that size, reserves it, and begins the file. Without `room` the reservation stands when the call
+   * returns its promise; the signal only ends waiting for others that ask for shared room.
+   * @throws too-large if it could never fit; quota-exceeded if what is there may not go yet; unavailable; cancelled.
    */
-  begin(name: string, sizeBytes: number): PendingFile {
+  async begin(name: string, sizeBytes: number, signal: AbortSignal): Promise<PendingFile> {
     this.throwIfClosed();
-    const { title, maxBytes, sync } = this.#options;
+    const { room, title, maxBytes } = this.#options;
+    if (room !== undefined) {
+      return this.#asking.run(signal, async () => {
+        await room.make(this.#index.diskBytes(sizeBytes));
+        this.throwIfClosed();
+        return this.#beginInRoom(name, sizeBytes);
+      });
+    }
     if (!this.#index.couldEverFit(sizeBytes)) {
       const message = `${sizeBytes} bytes are more than the whole ${title} may hold (${maxBytes} bytes)`;
       throw new ReapiError('too-large', message);
     }
-    this.#makeRoom(sizeBytes);
-    const temporary = join(this.path, 'tmp', String(this.#temporaryNumber++));
-    const target: PendingTarget = { temporary, name, sizeBytes, isSynced: sync === 'file' };
-    this.#index.reserve(sizeBytes);
-    this.#freeBytes -= this.#index.diskBytes(sizeBytes);
-    this.#pending.add(target);
-    try {
-      return new PendingFile(this.#files, this, target);
-    } catch (error) {
-      this.#settle(target);
-      throw writeError(error, `writing to the ${title}`);
-    }
+    return this.#beginInRoom(name, sizeBytes);
   }
 
   /** Part of `PendingHost`. */
@@ -181,6 +267,7 @@ export class BoundedFolder implements PendingHost {
       if (isSynced) await this.#syncName(target, path);
       this.#settle(target);
       this.#index.add(name, sizeBytes, this.#options.clock.monotonicMs());
+      this.#tell();
     } finally {
       const others = (this.#publishing.get(name) ?? 1) - 1;
       if (others === 0) this.#publishing.delete(name);
@@ -197,14 +284,7 @@ export class BoundedFolder implements PendingHost {
         this.#options.log.warn({ err: error }, 'a temporary file stays until the next start');
     }
     this.#settle(target);
-  }
-
-  /** Removes a file. Whether there was one. @throws unavailable; then it is still there. */
-  remove(name: string): boolean {
-    this.throwIfClosed();
-    if (!this.has(name)) return false;
-    this.#unlink(name);
-    return true;
+    this.#tell();
   }
 
   /** Puts a damaged file aside, so that it is absent from now on. */
@@ -218,6 +298,7 @@ export class BoundedFolder implements PendingHost {
       if (systemCode(error) === undefined) throw error;
       this.#options.log.error({ file: name, err: error }, 'a damaged file could not be moved; it is not served');
     }
+    this.#tell();
   }
 
   stats(): FolderStats {
@@ -283,49 +364,45 @@ export class BoundedFolder implements PendingHost {
     }
   }
 
+  /** The reservation, once there is room: nothing else runs in between. */
+  #beginInRoom(name: string, sizeBytes: number): PendingFile {
+    const { title, sync } = this.#options;
+    this.#makeRoom(sizeBytes);
+    const temporary = join(this.path, 'tmp', String(this.#temporaryNumber++));
+    const target: PendingTarget = { temporary, name, sizeBytes, isSynced: sync === 'file' };
+    this.#index.reserve(sizeBytes);
+    this.#freeSpace.take(this.#index.diskBytes(sizeBytes));
+    this.#pending.add(target);
+    this.#tell();
+    try {
+      return new PendingFile(this.#files, this, target);
+    } catch (error) {
+      this.#settle(target);
+      this.#tell();
+      throw writeError(error, `writing to the ${title}`);
+    }
+  }
+
+  /** Within this folder's own limits: with `room` the number of files, else the bytes too. */
   #makeRoom(sizeBytes: number): void {
     while (!this.#index.hasRoom(sizeBytes)) {
-      if (this.#evictOne() === 0) throw this.#full();
+      if (this.evictOldest() === undefined) throw this.#full();
     }
-    this.#makeFreeSpace(this.#index.diskBytes(sizeBytes));
+    if (this.#options.room === undefined) this.#makeFreeSpace(this.#index.diskBytes(sizeBytes));
   }
 
   /** Evicts as much as the file system lacks, and no more: space behind open descriptors and links does not come back at once. */
   #makeFreeSpace(neededBytes: number): void {
-    const { minFreeBytes, clock, title } = this.#options;
-    if (minFreeBytes === 0) return;
-    const isOld = clock.monotonicMs() - this.#freeCheckedMs >= FREE_SPACE_AGE_MS;
-    if (isOld || this.#freeBytes - neededBytes < minFreeBytes) this.#measureFreeSpace();
-    let lackingBytes = minFreeBytes + neededBytes - this.#freeBytes;
+    const { minFreeBytes, title } = this.#options;
+    let lackingBytes = this.#freeSpace.lackingBytes(neededBytes);
     while (lackingBytes > 0) {
-      const evictedBytes = this.#evictOne();
-      if (evictedBytes === 0) {
+      const evicted = this.evictOldest();
+      if (evicted === undefined) {
         const message = `the disk of the ${title} has less than its floor of ${minFreeBytes} free bytes`;
         throw new ReapiError('quota-exceeded', message);
       }
-      lackingBytes -= evictedBytes;
+      lackingBytes -= evicted.sizeBytes;
     }
-  }
-
-  /** What is being written counts twice, as far as it is on disk already: the floor errs on the side of more room. */
-  #measureFreeSpace(): void {
-    try {
-      this.#freeBytes = this.#files.freeBytes(this.path) - this.#index.reservedBytes;
-      this.#freeCheckedMs = this.#options.clock.monotonicMs();
-    } catch (error) {
-      throw writeError(error, 'asking for free disk space');
-    }
-  }
-
-  /** Bytes that came free; 0 if nothing may go. */
-  #evictOne(): number {
-    const victim = this.#index.victim(this.#options.clock.monotonicMs(), this.#publishing);
-    if (victim === undefined) return 0;
-    this.#unlink(victim.name);
-    this.#evictions++;
-    const diskBytes = this.#index.diskBytes(victim.sizeBytes);
-    this.#freeBytes += diskBytes;
-    return Math.max(diskBytes, 1);
   }
 
   #unlink(name: string): void {
@@ -335,6 +412,11 @@ export class BoundedFolder implements PendingHost {
       if (systemCode(error) !== 'ENOENT') throw writeError(error, `removing from the ${this.#options.title}`);
     }
     this.#index.remove(name);
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#options.room?.changed(this.diskBytes);
   }
 
   #full(): ReapiError {

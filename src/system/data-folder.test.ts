@@ -22,10 +22,19 @@ describe('DataFolder', () => {
     const path = join(temporaryFolder(), 'a', 'b');
     const folder = await DataFolder.open(path);
     assert.equal(statSync(path).mode & 0o777, 0o700);
-    assert.deepEqual(JSON.parse(readFileSync(folder.sub('version'), 'utf8')), { format: 'gantry-data', version: 1 });
+    assert.deepEqual(JSON.parse(readFileSync(folder.sub('version'), 'utf8')), { format: 'gantry-data', version: 2 });
     await folder.release();
     assert.deepEqual(readdirSync(path), ['version']);
     assert.equal(openTemporaryFiles(), 0);
+  });
+
+  it('takes over a folder of version 1, which the program that made it refuses afterwards', async () => {
+    const path = temporaryFolder();
+    mkdirSync(join(path, 'entries'));
+    writeFileSync(join(path, 'version'), '{"format":"gantry-data","version":1}\n');
+    await (await DataFolder.open(path)).release();
+    assert.deepEqual(readdirSync(path).sort(), ['entries', 'version']);
+    assert.equal(readFileSync(join(path, 'version'), 'utf8'), '{"format":"gantry-data","version":2}\n');
   });
 
   it('refuses a second owner, naming the folder, until the first releases it', async () => {
@@ -87,7 +96,7 @@ describe('DataFolder', () => {
   const foreign: readonly (readonly [string, string, string])[] = [
     ['files of somebody else', 'notes.txt', 'my notes'],
     ['another format', 'version', '{"format":"something","version":1}'],
-    ['a newer version', 'version', '{"format":"gantry-data","version":2}'],
+    ['a newer version', 'version', '{"format":"gantry-data","version":3}'],
     ['a damaged version file', 'version', '{"form'],
   ];
   for (const [what, name, content] of foreign) {

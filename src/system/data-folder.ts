@@ -6,11 +6,14 @@ import { NODE_FILE_SYSTEM } from './file-system.ts';
 import { FolderLock } from './folder-lock.ts';
 import { claimFormat } from './format-marker.ts';
 
-/** Layout of the data folder as a whole; each store's folder has a version of its own. */
+/**
+ * Layout of the data folder as a whole; each store's folder has a version of its own. Version 1 kept entries as files;
+ * version 2 keeps them, and small blobs, in the segment log (docs/storage.md).
+ */
 const FORMAT = {
   file: 'version',
   format: 'gantry-data',
-  version: 1,
+  version: 2,
   ignoring: (name: string): boolean => name === 'lock' || name === 'lost+found',
 };
 
@@ -45,7 +48,7 @@ export class DataFolder {
     try {
       const socketFolder = Buffer.byteLength(path) <= MAX_FOLDER_BYTES ? path : `/proc/self/fd/${fd}`;
       lock = await FolderLock.take(socketFolder, identityOf(fd));
-      claimFormat(NODE_FILE_SYSTEM, path, FORMAT);
+      await claimFormat(NODE_FILE_SYSTEM, path, FORMAT);
       return new DataFolder(path, socketFolder, fd, lock);
     } catch (error) {
       await lock?.release();

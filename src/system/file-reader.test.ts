@@ -5,7 +5,7 @@ import { FaultyFileSystem } from '../../test/support/faulty-file-system.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { isKind, ReapiError } from '../errors.ts';
 import { collect } from './byte-stream.ts';
-import { FileReader, type FileReading } from './file-reader.ts';
+import { FileReader, type FileReading, ownedHandle } from './file-reader.ts';
 import { NODE_FILE_SYSTEM } from './file-system.ts';
 
 const NEVER = new AbortController().signal;
@@ -16,7 +16,7 @@ function reader(reading: Partial<FileReading> = {}, signal = NEVER, files = NODE
   const path = join(temporaryFolder(), 'file');
   writeFileSync(path, CONTENT);
   const fd = files.open(path, 'read');
-  return new FileReader(files, fd, { startBytes: 0, endBytes: SIZE, ...reading }, signal);
+  return new FileReader(files, ownedHandle(files, fd), { startBytes: 0, endBytes: SIZE, ...reading }, signal);
 }
 
 describe('FileReader', () => {
@@ -52,6 +52,27 @@ describe('FileReader', () => {
     await assert.rejects(stream.next(), refused);
     assert.equal((await stream.next()).done, true);
     assert.deepEqual(damages, [refused]);
+  });
+
+  it('releases a handle that others share exactly once, on whichever path it ends', async () => {
+    const path = join(temporaryFolder(), 'file');
+    writeFileSync(path, CONTENT);
+    const fd = NODE_FILE_SYSTEM.open(path, 'read');
+    let released = 0;
+    const abort = new AbortController();
+    const handle = { fd, release: () => released++ };
+    const bounds = { startBytes: 0, endBytes: SIZE };
+    const read = new FileReader(NODE_FILE_SYSTEM, handle, bounds, abort.signal);
+    await collect(read, SIZE);
+    assert.equal(released, 1);
+    const left = new FileReader(NODE_FILE_SYSTEM, handle, bounds, abort.signal);
+    abort.abort();
+    assert.equal(released, 2);
+    await left.return();
+    await assert.rejects(left.next(), (error) => isKind(error, 'cancelled'));
+    assert.equal(released, 2);
+    assert.equal(openTemporaryFiles(), 1);
+    NODE_FILE_SYSTEM.close(fd);
   });
 
   it('reports a file that ends too early, or cannot be read, as data-loss', async () => {

@@ -7,7 +7,7 @@ const CHUNK_BYTES = 256 * 1024;
 
 /** What to read, and what to do with it on the way. */
 export interface FileReading {
-  /** First byte. */
+  /** First byte, as a position in the file. */
   readonly startBytes: number;
   /** Byte after the last; a file that ends before it is damaged. */
   readonly endBytes: number;
@@ -17,8 +17,20 @@ export interface FileReading {
   readonly onDamage?: (error: ReapiError) => void;
 }
 
+/** A descriptor on loan, for reading: of a file that only this reader uses, or of one that many share. */
+export interface ReadHandle {
+  readonly fd: number;
+  /** Called once, when nothing reads through `fd` any more. Never throws. */
+  release(): void;
+}
+
+/** The handle of a file that only its reader uses: releasing closes it. */
+export function ownedHandle(files: FileSystem, fd: number): ReadHandle {
+  return { fd, release: () => closeUnneeded(files, fd) };
+}
+
 /**
- * Streams a part of an open file and owns its descriptor: it is closed at the end, on error, when the consumer stops, and
+ * Streams a part of an open file and owns its handle: it is released at the end, on error, when the consumer stops, and
  * when `signal` aborts, also if nobody ever began to read.
  */
 export class FileReader implements AsyncIterableIterator<Uint8Array> {
@@ -26,14 +38,14 @@ export class FileReader implements AsyncIterableIterator<Uint8Array> {
   readonly #reading: FileReading;
   readonly #signal: AbortSignal;
   readonly #onAbort = (): void => this.#stop();
-  #fd: number | undefined;
+  #handle: ReadHandle | undefined;
   #position: number;
   #isReading = false;
   #isStopped = false;
 
-  constructor(files: FileSystem, fd: number, reading: FileReading, signal: AbortSignal) {
+  constructor(files: FileSystem, handle: ReadHandle, reading: FileReading, signal: AbortSignal) {
     this.#files = files;
-    this.#fd = fd;
+    this.#handle = handle;
     this.#reading = reading;
     this.#position = reading.startBytes;
     this.#signal = signal;
@@ -48,12 +60,12 @@ export class FileReader implements AsyncIterableIterator<Uint8Array> {
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     if (this.#signal.aborted) throw this.#cancelled();
     const { endBytes } = this.#reading;
-    if (this.#fd === undefined || this.#isStopped || this.#position >= endBytes) {
+    if (this.#handle === undefined || this.#isStopped || this.#position >= endBytes) {
       this.#stop();
       return { done: true, value: undefined };
     }
     try {
-      const chunk = await this.#read(this.#fd, Math.min(CHUNK_BYTES, endBytes - this.#position));
+      const chunk = await this.#read(this.#handle.fd, Math.min(CHUNK_BYTES, endBytes - this.#position));
       this.#position += chunk.length;
       this.#reading.inspect?.(chunk, this.#position === endBytes);
       if (this.#isStopped || this.#position === endBytes) this.#stop();
@@ -86,14 +98,14 @@ export class FileReader implements AsyncIterableIterator<Uint8Array> {
     return chunk;
   }
 
-  /** While a read runs the descriptor must stay: its number could be another file's by the time the read begins. */
+  /** While a read runs the handle must stay: its descriptor could be another file's by the time the read begins. */
   #stop(): void {
     this.#isStopped = true;
-    if (this.#fd === undefined || this.#isReading) return;
+    if (this.#handle === undefined || this.#isReading) return;
     this.#signal.removeEventListener('abort', this.#onAbort);
-    const fd = this.#fd;
-    this.#fd = undefined;
-    closeUnneeded(this.#files, fd);
+    const handle = this.#handle;
+    this.#handle = undefined;
+    handle.release();
   }
 
   #cancelled(): ReapiError {

@@ -2,6 +2,7 @@ import {
   closeSync,
   fdatasync,
   fsync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   read,
@@ -13,6 +14,7 @@ import {
   unlinkSync,
   writeSync,
   writev,
+  writevSync,
 } from 'node:fs';
 import { promisify } from 'node:util';
 
@@ -39,8 +41,11 @@ export interface FileSystem {
   /** Names in a folder, in no particular order. */
   list(path: string): readonly string[];
   stat(path: string): FileFacts;
-  /** A descriptor; `create` fails with EEXIST if there is one already, and makes it with mode 0600. */
-  open(path: string, purpose: 'read' | 'create'): number;
+  /**
+   * A descriptor; `create` fails with EEXIST if there is one already, and makes it with mode 0600, for reading and writing.
+   * `update` is for reading and writing a file that exists.
+   */
+  open(path: string, purpose: 'read' | 'create' | 'update'): number;
   close(fd: number): void;
   /** How many bytes came; fewer than asked only at the end of the file. */
   read(fd: number, into: Uint8Array, position: number): number;
@@ -49,6 +54,12 @@ export interface FileSystem {
   write(fd: number, chunk: Uint8Array): void;
   /** Appends all of `chunks`, in order. */
   writeAsync(fd: number, chunks: readonly Uint8Array[]): Promise<void>;
+  /** Writes all of `chunks` at `position`, in order, in one go: for small amounts. */
+  writeAt(fd: number, chunks: readonly Uint8Array[], position: number): void;
+  /** The same without holding up other work: for large amounts. */
+  writeAtAsync(fd: number, chunks: readonly Uint8Array[], position: number): Promise<void>;
+  /** Cuts the file off, or fills it up with zeros. */
+  truncate(fd: number, sizeBytes: number): void;
   /** Waits until the file's bytes are on the device. */
   syncData(fd: number): Promise<void>;
   /** Waits until the names in a folder are on the device. */
@@ -58,6 +69,11 @@ export interface FileSystem {
   /** Bytes an unprivileged process may still write to the file system `path` is on. */
   freeBytes(path: string): number;
 }
+
+const OPEN_FLAGS = { read: 'r', create: 'wx+', update: 'r+' } as const;
+
+/** Buffers that one call of the system takes (`IOV_MAX` on Linux). */
+const MAX_CHUNKS_PER_CALL = 1024;
 
 /** The machine's disk. */
 export const NODE_FILE_SYSTEM: FileSystem = {
@@ -69,7 +85,7 @@ export const NODE_FILE_SYSTEM: FileSystem = {
     const { size, mtimeMs } = statSync(path);
     return { sizeBytes: size, modifiedMs: mtimeMs };
   },
-  open: (path, purpose) => (purpose === 'read' ? openSync(path, 'r') : openSync(path, 'wx', 0o600)),
+  open: (path, purpose) => openSync(path, OPEN_FLAGS[purpose], 0o600),
   close: closeSync,
   read: (fd, into, position) => {
     let done = 0;
@@ -96,6 +112,23 @@ export const NODE_FILE_SYSTEM: FileSystem = {
     let rest = chunks;
     while (rest.length > 0) rest = withoutFirst(rest, (await writeChunks(fd, rest)).bytesWritten);
   },
+  writeAt: (fd, chunks, position) => {
+    let rest = chunks;
+    for (let at = position; rest.length > 0; ) {
+      const count = writevSync(fd, rest.slice(0, MAX_CHUNKS_PER_CALL), at);
+      rest = withoutFirst(rest, count);
+      at += count;
+    }
+  },
+  writeAtAsync: async (fd, chunks, position) => {
+    let rest = chunks;
+    for (let at = position; rest.length > 0; ) {
+      const { bytesWritten } = await writeChunks(fd, rest.slice(0, MAX_CHUNKS_PER_CALL), at);
+      rest = withoutFirst(rest, bytesWritten);
+      at += bytesWritten;
+    }
+  },
+  truncate: ftruncateSync,
   syncData: (fd) => syncFileData(fd),
   syncFolder: async (path) => {
     const fd = openSync(path, 'r');

@@ -51,6 +51,20 @@ describe('FolderIndex', () => {
     assert.equal(files.hasRoom(40), true);
   });
 
+  it('puts files in the order of restored times of use, those of equal times as they were', () => {
+    const files = index({ minRetentionMs: 100 });
+    for (const name of ['a', 'b', 'c', 'd']) files.add(name, 10, 0);
+    assert.equal(files.restoreTouch('a', 50)?.touchedMs, 50);
+    files.restoreTouch('c', 20);
+    assert.equal(files.restoreTouch('c', 10)?.touchedMs, 20);
+    assert.equal(files.restoreTouch('x', 10), undefined);
+    const names = (): string[] => [...files.inOrder()].map((file) => file.name);
+    assert.deepEqual(names(), ['b', 'd', 'c', 'a']);
+    files.touch('d', 60);
+    assert.deepEqual(names(), ['b', 'c', 'a', 'd']);
+    assert.deepEqual([files.bytesHeld(115), files.bytesHeld(155)], [30, 10]);
+  });
+
   it('stops at broken use: reserving without room, releasing twice', () => {
     const files = index();
     assert.throws(() => files.reserve(101), BugError);

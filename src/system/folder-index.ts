@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { invariant } from '../errors.ts';
+import { HeldBytes } from './held-bytes.ts';
 
 /** A file the index knows. */
 export interface IndexedFile {
@@ -18,6 +19,8 @@ export interface IndexLimits {
   readonly minRetentionMs: number;
   /** What the file system hands out at a time. */
   readonly blockBytes: number;
+  /** Files of at most this size are counted apart. Default 0. */
+  readonly smallBytes?: number;
 }
 
 /**
@@ -28,6 +31,10 @@ export interface IndexLimits {
 export class FolderIndex {
   readonly #limits: IndexLimits;
   readonly #files: LRUCache<string, IndexedFile>;
+  readonly #held: HeldBytes;
+  /** Whether times of use were restored since the files were put in order. */
+  #isUnordered = false;
+  #smallFiles = 0;
   #bytes = 0;
   #reservedBytes = 0;
   #reservedFiles = 0;
@@ -36,6 +43,7 @@ export class FolderIndex {
     this.#limits = limits;
     // Counting by size, one each: `max` would allocate room for all of them now, 74 ms for a million.
     this.#files = new LRUCache({ maxSize: limits.maxFiles, sizeCalculation: () => 1 });
+    this.#held = new HeldBytes(limits.minRetentionMs);
   }
 
   get size(): number {
@@ -49,6 +57,16 @@ export class FolderIndex {
 
   get reservedBytes(): number {
     return this.#reservedBytes;
+  }
+
+  /** How many files there are of at most `smallBytes`. */
+  get smallFiles(): number {
+    return this.#smallFiles;
+  }
+
+  /** Bytes on disk of files within the retention time: never too low, too high by a 32nd of that time. */
+  bytesHeld(nowMs: number): number {
+    return this.#held.at(nowMs);
   }
 
   /** What a file of that size takes on disk. */
@@ -65,7 +83,19 @@ export class FolderIndex {
   /** The file, now the most recently used one. */
   touch(name: string, nowMs: number): IndexedFile | undefined {
     const file = this.#files.get(name);
-    if (file) file.touchedMs = nowMs;
+    if (file) this.#setTouched(file, nowMs);
+    return file;
+  }
+
+  /**
+   * The file, used at that time or later; in any order and at any time, but the next question for the order costs sorting
+   * all files once.
+   */
+  restoreTouch(name: string, touchedMs: number): IndexedFile | undefined {
+    const file = this.#files.peek(name);
+    if (file === undefined || file.touchedMs >= touchedMs) return file;
+    this.#setTouched(file, touchedMs);
+    this.#isUnordered = true;
     return file;
   }
 
@@ -83,8 +113,8 @@ export class FolderIndex {
 
   /** The least recently used file that may go, leaving out those that are `held`. */
   victim(nowMs: number, held: ReadonlyMap<string, unknown>): IndexedFile | undefined {
-    for (const file of this.#files.rvalues()) {
-      if (file === undefined || nowMs - file.touchedMs < this.#limits.minRetentionMs) return undefined;
+    for (const file of this.inOrder()) {
+      if (nowMs - file.touchedMs < this.#limits.minRetentionMs) return undefined;
       if (!held.has(file.name)) return file;
     }
     return undefined;
@@ -110,6 +140,8 @@ export class FolderIndex {
     invariant(this.#files.size < this.#limits.maxFiles, 'the index evicts nothing by itself');
     this.#files.set(name, { name, sizeBytes, touchedMs });
     this.#bytes += this.diskBytes(sizeBytes);
+    this.#held.add(this.diskBytes(sizeBytes), touchedMs);
+    if (this.#isSmall(sizeBytes)) this.#smallFiles++;
   }
 
   /** Forgets a file. Whether it was there. */
@@ -118,18 +150,49 @@ export class FolderIndex {
     if (file === undefined) return false;
     this.#files.delete(name);
     this.#bytes -= this.diskBytes(file.sizeBytes);
+    this.#held.remove(this.diskBytes(file.sizeBytes), file.touchedMs);
+    if (this.#isSmall(file.sizeBytes)) this.#smallFiles--;
     return true;
   }
 
   /** When the least recently used file was last used, or undefined if there is none. */
   oldestTouchMs(): number | undefined {
-    return this.#files.rvalues().next().value?.touchedMs;
+    const [oldest] = this.inOrder();
+    return oldest?.touchedMs;
   }
 
   /** From the least to the most recently used. */
   *inOrder(): Generator<IndexedFile> {
+    if (this.#isUnordered) this.#order();
     for (const file of this.#files.rvalues()) {
       if (file) yield file;
     }
+  }
+
+  /** Those within the retention time, from the most to the least recently used. */
+  *heldNewestFirst(nowMs: number): Generator<IndexedFile> {
+    if (this.#isUnordered) this.#order();
+    for (const file of this.#files.values()) {
+      if (file === undefined || nowMs - file.touchedMs >= this.#limits.minRetentionMs) return;
+      yield file;
+    }
+  }
+
+  #isSmall(sizeBytes: number): boolean {
+    return sizeBytes <= (this.#limits.smallBytes ?? 0);
+  }
+
+  #setTouched(file: IndexedFile, touchedMs: number): void {
+    const diskBytes = this.diskBytes(file.sizeBytes);
+    this.#held.remove(diskBytes, file.touchedMs);
+    file.touchedMs = touchedMs;
+    this.#held.add(diskBytes, touchedMs);
+  }
+
+  /** Equal times keep their order. */
+  #order(): void {
+    this.#isUnordered = false;
+    const files = [...this.inOrder()].sort((a, b) => a.touchedMs - b.touchedMs);
+    for (const file of files) this.#files.get(file.name);
   }
 }

@@ -21,6 +21,8 @@ export interface Loading extends IndexLimits {
   readonly clock: Clock;
   readonly log: Log;
   readonly sizeFromName?: (name: string) => number | undefined;
+  /** Most bytes that damaged files may take. Default as `Quarantine` has it. */
+  readonly maxQuarantineBytes?: number;
 }
 
 /** What loading gives. */
@@ -40,14 +42,14 @@ interface FoundFile extends RememberedFile {
  * clean stop saves asking for each file's size and age.
  * @throws precondition; unavailable.
  */
-export function loadFolder(path: string, loading: Loading): LoadedFolder {
+export async function loadFolder(path: string, loading: Loading): Promise<LoadedFolder> {
   const { files } = loading;
   try {
     files.makeFolder(path);
-    claimFormat(files, path, FORMAT);
+    await claimFormat(files, path, FORMAT);
     for (const name of ['tmp', 'files']) files.makeFolder(join(path, name));
     for (const name of files.list(join(path, 'tmp'))) files.remove(join(path, 'tmp', name));
-    const quarantine = new Quarantine(files, join(path, 'quarantine'));
+    const quarantine = new Quarantine(files, join(path, 'quarantine'), loading.maxQuarantineBytes);
     const fanOut = new Set(files.list(join(path, 'files')).filter((name) => FAN_OUT.test(name)));
     return { index: buildIndex(path, fanOut, loading, quarantine), quarantine, fanOut };
   } catch (error) {

@@ -11,7 +11,7 @@ export interface FolderFormat {
   /** Name of the marker file. */
   readonly file: string;
   readonly format: string;
-  /** Highest version this program reads and writes. */
+  /** The version this program writes, and the highest it reads. */
   readonly version: number;
   /** Names that may stand in a folder that has no marker yet. */
   readonly ignoring?: (name: string) => boolean;
@@ -19,10 +19,13 @@ export interface FolderFormat {
 
 /**
  * Makes sure that `folder` has the format: writes the marker into an empty folder, reads it in any other.
- * A folder with other content is refused, so that a mistyped path never has its files taken for ours.
+ * A folder with other content is refused, so that a mistyped path never has its files taken for ours. The marker of an older
+ * version is replaced, so that the program that wrote it refuses the folder from now on; what it marks is the caller's to migrate,
+ * and to recognise on its own: after a crash in the middle the marker is new already.
+ * @returns the version that was found; `wanted.version` for a new folder.
  * @throws precondition: foreign content, another format, a newer version; unavailable if the folder cannot be used.
  */
-export function claimFormat(files: FileSystem, folder: string, wanted: FolderFormat): void {
+export async function claimFormat(files: FileSystem, folder: string, wanted: FolderFormat): Promise<number> {
   const text = readMarker(files, folder, wanted);
   if (text === undefined) {
     const isOurs = (name: string): boolean => name === `${wanted.file}.new` || (wanted.ignoring?.(name) ?? false);
@@ -30,8 +33,8 @@ export function claimFormat(files: FileSystem, folder: string, wanted: FolderFor
     if (other !== undefined) {
       throw new ReapiError('precondition', `"${folder}" has no ${wanted.file} file and is not empty ("${other}")`);
     }
-    writeMarker(files, folder, wanted);
-    return;
+    await writeMarker(files, folder, wanted);
+    return wanted.version;
   }
   const found = parseMarker(text);
   if (found === undefined || found.format !== wanted.format) {
@@ -41,6 +44,8 @@ export function claimFormat(files: FileSystem, folder: string, wanted: FolderFor
     const versions = `version ${found.version}, this program knows up to ${wanted.version}`;
     throw new ReapiError('precondition', `"${folder}" was written by a newer program: ${wanted.format} ${versions}`);
   }
+  if (found.version < wanted.version) await writeMarker(files, folder, wanted);
+  return found.version;
 }
 
 function list(files: FileSystem, folder: string): readonly string[] {
@@ -66,8 +71,11 @@ function readMarker(files: FileSystem, folder: string, wanted: FolderFormat): st
   }
 }
 
-/** By temporary file and rename: a crash leaves a folder that counts as empty. */
-function writeMarker(files: FileSystem, folder: string, wanted: FolderFormat): void {
+/**
+ * By temporary file and rename: a crash leaves the marker that was there, or a folder that counts as empty. Synced whatever the
+ * configuration says: a marker that lost its bytes makes the whole folder useless.
+ */
+async function writeMarker(files: FileSystem, folder: string, wanted: FolderFormat): Promise<void> {
   const temporary = join(folder, `${wanted.file}.new`);
   const text = `${JSON.stringify({ format: wanted.format, version: wanted.version })}\n`;
   try {
@@ -75,10 +83,12 @@ function writeMarker(files: FileSystem, folder: string, wanted: FolderFormat): v
     const fd = files.open(temporary, 'create');
     try {
       files.write(fd, Buffer.from(text));
+      await files.syncData(fd);
     } finally {
       files.close(fd);
     }
     files.rename(temporary, join(folder, wanted.file));
+    await files.syncFolder(folder);
   } catch (error) {
     throw writeError(error, `writing the ${wanted.file} file`);
   }

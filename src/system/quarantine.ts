@@ -9,14 +9,16 @@ const MAX_BYTES = 64 * 1024 * 1024;
 export class Quarantine {
   readonly #files: FileSystem;
   readonly #folder: string;
+  readonly #maxBytes: number;
   readonly #kept: { readonly path: string; readonly sizeBytes: number }[] = [];
   #bytes = 0;
   #count = 0;
 
-  /** Takes over what an earlier run left. */
-  constructor(files: FileSystem, folder: string) {
+  /** Takes over what an earlier run left. @param maxBytes most bytes of all kept files. */
+  constructor(files: FileSystem, folder: string, maxBytes = MAX_BYTES) {
     this.#files = files;
     this.#folder = folder;
+    this.#maxBytes = Math.min(maxBytes, MAX_BYTES);
     files.makeFolder(folder);
     for (const name of files.list(folder)) {
       const path = join(folder, name);
@@ -29,11 +31,16 @@ export class Quarantine {
     return this.#count;
   }
 
+  /** What the kept files take on disk. */
+  diskBytes(blockBytes: number): number {
+    return this.#kept.reduce((sum, { sizeBytes }) => sum + Math.ceil(sizeBytes / blockBytes) * blockBytes, 0);
+  }
+
   /** Moves a file here, or deletes it if it is too large to keep. Throws system errors; then the file stays where it is. */
   take(path: string, name: string): void {
     const { sizeBytes } = this.#files.stat(path);
     this.#count++;
-    if (sizeBytes > MAX_BYTES) {
+    if (sizeBytes > this.#maxBytes) {
       this.#files.remove(path);
       return;
     }
@@ -47,7 +54,7 @@ export class Quarantine {
   #keep(path: string, sizeBytes: number): void {
     this.#kept.push({ path, sizeBytes });
     this.#bytes += sizeBytes;
-    while (this.#kept.length > MAX_FILES || this.#bytes > MAX_BYTES) {
+    while (this.#kept.length > MAX_FILES || this.#bytes > this.#maxBytes) {
       const oldest = this.#kept.shift();
       if (oldest === undefined) return;
       this.#bytes -= oldest.sizeBytes;

@@ -46,7 +46,7 @@ export class FaultyFileSystem implements FileSystem {
     return NODE_FILE_SYSTEM.stat(path);
   }
 
-  open(path: string, purpose: 'read' | 'create'): number {
+  open(path: string, purpose: Parameters<FileSystem['open']>[1]): number {
     this.#count('open');
     return NODE_FILE_SYSTEM.open(path, purpose);
   }
@@ -74,6 +74,21 @@ export class FaultyFileSystem implements FileSystem {
   async writeAsync(fd: number, chunks: readonly Uint8Array[]): Promise<void> {
     this.#count('write', () => NODE_FILE_SYSTEM.write(fd, Buffer.concat(chunks).subarray(0, 1)));
     await NODE_FILE_SYSTEM.writeAsync(fd, chunks);
+  }
+
+  writeAt(fd: number, chunks: readonly Uint8Array[], position: number): void {
+    this.#count('write', () => NODE_FILE_SYSTEM.writeAt(fd, [firstHalf(chunks)], position));
+    NODE_FILE_SYSTEM.writeAt(fd, chunks, position);
+  }
+
+  async writeAtAsync(fd: number, chunks: readonly Uint8Array[], position: number): Promise<void> {
+    this.#count('write', () => NODE_FILE_SYSTEM.writeAt(fd, [firstHalf(chunks)], position));
+    await NODE_FILE_SYSTEM.writeAtAsync(fd, chunks, position);
+  }
+
+  truncate(fd: number, sizeBytes: number): void {
+    this.#count('ftruncate');
+    NODE_FILE_SYSTEM.truncate(fd, sizeBytes);
   }
 
   async syncData(fd: number): Promise<void> {
@@ -110,4 +125,9 @@ export class FaultyFileSystem implements FileSystem {
     beforeFailing?.();
     throw Object.assign(new Error(`${fault.code}: planned, ${syscall}`), { code: fault.code, syscall });
   }
+}
+
+function firstHalf(chunks: readonly Uint8Array[]): Uint8Array {
+  const all = Buffer.concat(chunks);
+  return all.subarray(0, all.length >> 1);
 }
