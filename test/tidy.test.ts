@@ -21,8 +21,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   entries: GROUND,
   platform: GROUND,
   auth: GROUND,
-  cas: GROUND,
+  cas: [...GROUND, 'entries'],
   'action-cache': [...GROUND, 'cas', 'entries'],
+  admin: [...GROUND, 'cas', 'action-cache', 'entries'],
   logstream: [...GROUND, 'cas', 'entries'],
   asset: [...GROUND, 'cas', 'entries', 'platform'],
   execution: [...GROUND, 'cas', 'action-cache', 'logstream', 'platform'],
@@ -33,7 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   web: GROUND,
   compose: [
     ...[...GROUND, 'entries', 'platform', 'auth', 'cas', 'action-cache', 'logstream', 'asset', 'execution', 'worker'],
-    ...['rpc', 'config', 'web'],
+    ...['admin', 'rpc', 'config', 'web'],
   ],
   bin: ['compose', 'config'],
 };

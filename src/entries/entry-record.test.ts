@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { decodeRecord, encodeRecord } from './entry-record.ts';
+import { encodeRecord } from '../../test/support/version-1-entries.ts';
+import { decodeRecord } from './entry-record.ts';
 
 describe('entry record', () => {
   it('stands on disk as documented', () => {

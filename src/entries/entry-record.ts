@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /**
- * How one entry stands in its file, all numbers little-endian:
+ * How one entry stood in its file in version 1 of the data folder, all numbers little-endian:
  *
  *     0   4   magic `gent`
  *     4   2   version, 1
@@ -18,25 +18,6 @@ const VERSION = 1;
 const CHECKSUM_AT = 16;
 const HEADER_BYTES = 48;
 
-/** Bytes of an entry's file. */
-export function recordBytes(keyBytes: number, valueBytes: number): number {
-  return HEADER_BYTES + keyBytes + valueBytes;
-}
-
-/** The whole file of an entry. */
-export function encodeRecord(key: string, value: Uint8Array): Buffer {
-  const keyBytes = Buffer.byteLength(key);
-  const record = Buffer.alloc(recordBytes(keyBytes, value.length));
-  record.writeUInt32LE(MAGIC, 0);
-  record.writeUInt16LE(VERSION, 4);
-  record.writeUInt32LE(keyBytes, 8);
-  record.writeUInt32LE(value.length, 12);
-  record.write(key, HEADER_BYTES);
-  record.set(value, HEADER_BYTES + keyBytes);
-  checksum(record).copy(record, CHECKSUM_AT);
-  return record;
-}
-
 /** Key and value of a file, or what is wrong with it. */
 export type DecodedRecord = { readonly key: string; readonly value: Uint8Array } | { readonly damage: string };
 
@@ -47,7 +28,7 @@ export function decodeRecord(record: Buffer): DecodedRecord {
     return { damage: 'not a record of version 1' };
   const keyBytes = record.readUInt32LE(8);
   const valueBytes = record.readUInt32LE(12);
-  if (record.length !== recordBytes(keyBytes, valueBytes)) return { damage: 'not as long as its header says' };
+  if (record.length !== HEADER_BYTES + keyBytes + valueBytes) return { damage: 'not as long as its header says' };
   if (!checksum(record).equals(record.subarray(CHECKSUM_AT, HEADER_BYTES))) return { damage: 'the checksum is wrong' };
   const valueAt = HEADER_BYTES + keyBytes;
   return { key: record.toString('utf8', HEADER_BYTES, valueAt), value: record.subarray(valueAt) };

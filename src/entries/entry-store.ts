@@ -1,3 +1,10 @@
+/** A value as it is stored. */
+export interface Entry {
+  readonly value: Uint8Array;
+  /** Wall-clock milliseconds of its `put`. */
+  readonly writtenMs: number;
+}
+
 /**
  * Small mutable values under string keys, last writer wins. Knows nothing of REAPI.
  *
@@ -8,7 +15,7 @@
  */
 export interface EntryStore {
   /** The value, or undefined. Refreshes its age. @throws unavailable; data-loss after quarantining a damaged entry. */
-  get(key: string, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  get(key: string, signal: AbortSignal): Promise<Entry | undefined>;
   /** @param value at most the store's `maxEntryBytes`. @throws too-large; quota-exceeded; unavailable. */
   put(key: string, value: Uint8Array, signal: AbortSignal): Promise<void>;
   /** Whether there was one. @throws unavailable. */

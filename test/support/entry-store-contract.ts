@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { EntryStore } from '../../src/entries/entry-store.ts';
 import { isKind } from '../../src/errors.ts';
+import type { Clock } from '../../src/system/clock.ts';
+import { FakeClock } from './fake-clock.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -10,13 +12,20 @@ export const CONTRACT_MAX_ENTRY_BYTES = 50_000;
 
 /**
  * The laws of `EntryStore`. Call inside a `describe`.
- * @param open an empty store with room for 10 MB and `CONTRACT_MAX_ENTRY_BYTES` an entry; asked anew for each test.
+ * @param open an empty store with room for 10 MB and `CONTRACT_MAX_ENTRY_BYTES` an entry, on that clock; asked anew for each test.
  */
-export function entryStoreContract(open: () => Promise<EntryStore>): void {
+export function entryStoreContract(open: (clock: Clock) => Promise<EntryStore>): void {
+  let clock: FakeClock;
   let store: EntryStore;
   beforeEach(async () => {
-    store = await open();
+    clock = new FakeClock();
+    store = await open(clock);
   });
+
+  async function textOf(key: string): Promise<string | undefined> {
+    const entry = await store.get(key, NEVER);
+    return entry && Buffer.from(entry.value).toString();
+  }
 
   it('answers undefined for a key that was never put', async () => {
     assert.equal(await store.get('nothing', NEVER), undefined);
@@ -26,7 +35,7 @@ export function entryStoreContract(open: () => Promise<EntryStore>): void {
   it('gives what was put last, also an empty value', async () => {
     for (const text of ['first', 'second and longer', '', 'x'.repeat(CONTRACT_MAX_ENTRY_BYTES)]) {
       await store.put('key', Buffer.from(text), NEVER);
-      assert.equal(Buffer.from((await store.get('key', NEVER)) ?? []).toString(), text);
+      assert.equal(await textOf('key'), text);
     }
   });
 
@@ -41,7 +50,7 @@ export function entryStoreContract(open: () => Promise<EntryStore>): void {
     const value = Buffer.from('before');
     await store.put('key', value, NEVER);
     value.fill(0);
-    assert.equal(Buffer.from((await store.get('key', NEVER)) ?? []).toString(), 'before');
+    assert.equal(await textOf('key'), 'before');
   });
 
   it('refuses a value or key above its limit', async () => {
@@ -56,15 +65,27 @@ export function entryStoreContract(open: () => Promise<EntryStore>): void {
     const put = store.put('key', Buffer.alloc(30_000, 'b'), NEVER);
     const seen = await Promise.all(Array.from({ length: 20 }, () => store.get('key', NEVER)));
     await put;
-    for (const value of seen) {
-      const text = Buffer.from(value ?? []).toString();
+    for (const entry of seen) {
+      const text = Buffer.from(entry?.value ?? []).toString();
       assert.ok(text === 'a'.repeat(20_000) || text === 'b'.repeat(30_000));
     }
   });
 
-  it('keeps one of two values that are put at once', async () => {
+  it('keeps the later of two values that are put at once', async () => {
     await Promise.all([store.put('key', Buffer.from('a'), NEVER), store.put('key', Buffer.from('b'), NEVER)]);
-    assert.match(Buffer.from((await store.get('key', NEVER)) ?? []).toString(), /^[ab]$/);
+    assert.equal(await textOf('key'), 'b');
+  });
+
+  it('says when a value was written, by the wall clock; reading and other keys change nothing of it', async () => {
+    await store.put('key', Buffer.from('a'), NEVER);
+    const writtenMs = clock.nowMs();
+    clock.advance(5000);
+    await store.put('other', Buffer.from('b'), NEVER);
+    await store.get('key', NEVER);
+    assert.equal((await store.get('key', NEVER))?.writtenMs, writtenMs);
+    clock.jump(-3000);
+    await store.put('key', Buffer.from('c'), NEVER);
+    assert.equal((await store.get('key', NEVER))?.writtenMs, writtenMs + 2000);
   });
 
   it('refuses calls whose signal is aborted already', async () => {
@@ -91,8 +112,8 @@ export function entryStoreContract(open: () => Promise<EntryStore>): void {
           }
         }
         for (const key of new Set(calls.map((step) => step.key))) {
-          const value = await store.get(key, NEVER);
-          assert.deepEqual(value && [...value], model.has(key) ? [...(model.get(key) ?? [])] : undefined);
+          const entry = await store.get(key, NEVER);
+          assert.deepEqual(entry && [...entry.value], model.has(key) ? [...(model.get(key) ?? [])] : undefined);
           await store.delete(key, NEVER);
         }
       }),

@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import { ReapiError, systemCode } from '../../errors.ts';
+import type { FileSystem } from '../../system/file-system.ts';
+import type { Log } from '../../system/log.ts';
+import type { Quarantine } from '../../system/quarantine.ts';
+import type { FileBlobStore } from '../file-blob-store.ts';
+import { writeIndexFile } from './index-file.ts';
+import { LeaseFile } from './lease-file.ts';
+import { leaseFileName, leaseFileNumber } from './recover.ts';
+import { RowKey } from './row-key.ts';
+import type { SegmentLog } from './segment-log.ts';
+import type { Space } from './space.ts';
+import type { StoreCore } from './store-core.ts';
+
+/** A checkpoint follows after this many bytes of records: replaying them takes about half a second. */
+const MIN_BYTES_BETWEEN = 256 * 1024 * 1024;
+
+/** With many rows the index is large; it is written no more often than after this many times its size. */
+const INDEX_SIZES_BETWEEN = 4;
+
+/** A lease log is not continued beyond this size. */
+const MAX_LEASE_BYTES = 16 * 1024 * 1024;
+
+/** A new lease log is begun for each attempt, up to this many; then the last one is continued. */
+const MAX_LEASE_FILES = 8;
+
+/** Of a row in the index file, and of its fixed parts; see index-file.ts. */
+const INDEX_ROW_BYTES = 49;
+const INDEX_FIXED_BYTES = 64 * 1024;
+
+/** File systems hand out space in blocks of this size. */
+const BLOCK_BYTES = 4096;
+
+/** What checkpoints are made of. */
+export interface CheckpointParts {
+  readonly folder: string;
+  readonly files: FileSystem;
+  readonly log: Log;
+  readonly core: StoreCore;
+  readonly records: SegmentLog;
+  readonly space: Space;
+  readonly quarantine: Quarantine;
+  readonly blobFiles: FileBlobStore;
+  /** Whether syncing is only done here. */
+  readonly isUnsynced: boolean;
+  /** Names of the lease logs that were read when the store was opened. */
+  readonly leaseFiles: readonly string[];
+}
+
+/**
+ * Writes the index down, so that a start has little to replay: regularly, and when the store closes. Leases that are renewed
+ * meanwhile go to a new lease log, which is begun first; the old ones go when the index is written. A checkpoint that fails
+ * costs nothing but time at the next start.
+ */
+export class Checkpoints {
+  readonly #parts: CheckpointParts;
+  #leaseFiles: string[];
+  #leases: LeaseFile | undefined;
+  #running: Promise<void> | undefined;
+  #recordBytes = 0;
+  #lastEnd = '';
+  #accountedBytes = 0;
+
+  constructor(parts: CheckpointParts) {
+    this.#parts = parts;
+    this.#leaseFiles = [...parts.leaseFiles];
+  }
+
+  /** Whether enough has happened since the last one that the next should not wait for its time. */
+  get isDue(): boolean {
+    if (this.#running !== undefined) return false;
+    const indexBytes = this.#parts.core.index.table.size * INDEX_ROW_BYTES;
+    const recordBytes = Math.max(MIN_BYTES_BETWEEN, INDEX_SIZES_BETWEEN * indexBytes);
+    return this.#recordBytes >= recordBytes || (this.#leases?.sizeBytes ?? 0) >= MAX_LEASE_BYTES;
+  }
+
+  /** Begins a lease log behind those that were read. Throws system errors. */
+  start(): void {
+    this.#beginLeaseFile();
+    this.account();
+  }
+
+  /** Records were written. */
+  noteRecords(bytes: number): void {
+    this.#recordBytes += bytes;
+  }
+
+  /**
+   * Brings the space that is taken beside segments and files up to date: the index, twice, as a new one is written before the
+   * old one goes; lease logs; quarantine.
+   */
+  account(): void {
+    const { core, space, quarantine } = this.#parts;
+    const indexBytes = INDEX_FIXED_BYTES + core.index.table.size * INDEX_ROW_BYTES;
+    const leaseBytes = (this.#leases?.sizeBytes ?? 0) + this.#leaseFiles.length * BLOCK_BYTES;
+    const bytes = 2 * indexBytes + leaseBytes + quarantine.diskBytes(BLOCK_BYTES);
+    space.add('other', bytes - this.#accountedBytes);
+    this.#accountedBytes = bytes;
+  }
+
+  /** Writes the index unless nothing happened since the last time. Never fails: what goes wrong is logged. */
+  async writeIfChanged(): Promise<void> {
+    const { end } = this.#parts.records;
+    const hasRenewals = (this.#leases?.sizeBytes ?? 0) > BLOCK_BYTES;
+    if (hasRenewals || this.#lastEnd !== `${end.segment}/${end.offset}`) await this.write(false);
+  }
+
+  /** Writes the index. Never fails: what goes wrong is logged. @param isClean whether nothing follows. */
+  async write(isClean: boolean): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    this.#running = this.#writeLogged(isClean);
+    await this.#running;
+  }
+
+  close(): void {
+    this.#parts.core.index.useLeaseFile(undefined);
+    this.#leases?.close();
+    this.#leases = undefined;
+  }
+
+  async #writeLogged(isClean: boolean): Promise<void> {
+    try {
+      await this.#write(isClean);
+    } catch (error) {
+      if (systemCode(error) === undefined && !(error instanceof ReapiError)) throw error;
+      this.#parts.log.warn({ err: error }, 'the index could not be written; the next start replays more of the log');
+    } finally {
+      this.#running = undefined;
+      this.account();
+    }
+  }
+
+  async #write(isClean: boolean): Promise<void> {
+    const { core, records, files, folder, isUnsynced } = this.#parts;
+    const older = this.#leaseFiles.length < MAX_LEASE_FILES ? this.#beginLeaseFile() : this.#leaseFiles.slice(0, -1);
+    const { segment, offset } = records.end;
+    const facts = {
+      segment,
+      offset,
+      storeSeconds: core.index.time.now(),
+      nextSequence: core.nextSequence,
+      isClean,
+    };
+    this.#recordBytes = 0;
+    if (isUnsynced) await records.syncAll();
+    await writeIndexFile(files, folder, core.index.table, facts);
+    this.#lastEnd = `${segment}/${offset}`;
+    for (const name of older) files.remove(join(folder, name));
+    this.#leaseFiles = this.#leaseFiles.filter((name) => !older.includes(name));
+  }
+
+  /** @returns the lease logs before it. */
+  #beginLeaseFile(): readonly string[] {
+    const { files, folder, core } = this.#parts;
+    const older = [...this.#leaseFiles];
+    const name = leaseFileName(leaseFileNumber(older.at(-1) ?? '') + 1);
+    const next = LeaseFile.create(files, join(folder, name));
+    core.index.useLeaseFile(next);
+    this.#leases?.close();
+    this.#leases = next;
+    this.#leaseFiles.push(name);
+    this.#keepFileLeases();
+    return older;
+  }
+
+  /** Files have no rows in the index: what is promised of them is kept in the lease log alone. */
+  #keepFileLeases(): void {
+    const { blobFiles, core } = this.#parts;
+    const key = new RowKey();
+    for (const { digest } of blobFiles.heldNewestFirst()) {
+      const { words } = key.setHex(0, digest.hash);
+      core.index.noteRenewal(words[0] ?? 0, words[1] ?? 0);
+    }
+    core.index.flushRenewals();
+  }
+}

@@ -1,0 +1,235 @@
+import type { EntryStore } from '../../entries/entry-store.ts';
+import { throwIfAborted } from '../../errors.ts';
+import type { Timer } from '../../system/clock.ts';
+import { writeError } from '../../system/file-errors.ts';
+import type { BlobStore } from '../blob-store.ts';
+import { checkStore } from './check-store.ts';
+import type { Checkpoints } from './checkpoints.ts';
+import { type LocalStoreOptions, type OpenedStore, openStore, type StoreFolders } from './open-store.ts';
+import type { Keeping } from './rotation.ts';
+import { SegmentBlobStore } from './segment-blob-store.ts';
+import { SegmentEntryStore } from './segment-entry-store.ts';
+import type { CheckReport, PruneReport, StoreControl, StoreProgress, StoreStats } from './store-report.ts';
+
+/** After an attempt to gain room ahead of need that gained none, the next one waits this long, in store seconds. */
+const AHEAD_PAUSE_SECONDS = 10;
+
+/**
+ * The store of one machine: a log of segments and the files of large blobs under one limit (docs/storage.md).
+ *
+ * Room is made by reclaiming the oldest segment or evicting the least recently used file, whichever was used longer ago; one
+ * such step runs at a time, ahead of need when little is left.
+ */
+export class LocalStore implements StoreControl {
+  readonly blobs: BlobStore;
+  readonly entries: EntryStore & Pick<SegmentEntryStore, 'putWritten'>;
+  readonly #parts: OpenedStore;
+  readonly #options: LocalStoreOptions;
+  #freeing: Promise<unknown> = Promise.resolve();
+  #isFreeingAhead = false;
+  #nextAheadSeconds = 0;
+  #timer: Timer | undefined;
+  #fileEvictions = 0;
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: OpenedStore, options: LocalStoreOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.blobs = new SegmentBlobStore(parts.core, parts.files, {
+      events: options.events,
+      maxRecordBlobBytes: parts.sizes.maxRecordBlobBytes,
+      maxLeasedBytes: parts.sizes.maxLeasedBytes,
+    });
+    this.entries = new SegmentEntryStore(parts.core, options);
+  }
+
+  /**
+   * Opens or creates the store. One process owns its folders (data-folder.ts).
+   * @throws precondition for a foreign or newer format; unavailable if the folders cannot be used.
+   */
+  static async open(folders: StoreFolders, options: LocalStoreOptions): Promise<LocalStore> {
+    let store: LocalStore | undefined;
+    const parts = await openStore(folders, options, {
+      free: () => store?.free('recent') ?? Promise.resolve(0),
+      committed: () => store?.onCommitted(),
+    });
+    store = new LocalStore(parts, options);
+    await store.#applyLimit();
+    store.#armCheckpoint();
+    if (parts.recovered.replayedRecords > 0) parts.core.inBackground(store.#checkpoints.write(false));
+    return store;
+  }
+
+  /** Frees something. @returns the bytes; 0 if nothing may go. @throws unavailable; quota-exceeded. */
+  free(keeping: Keeping): Promise<number> {
+    const freed = this.#freeing.then(async () => {
+      try {
+        return await this.#freeOnce(keeping);
+      } catch (error) {
+        throw writeError(error, 'making room in the store');
+      }
+    });
+    this.#freeing = freed.catch(() => undefined);
+    return freed;
+  }
+
+  /** Part of the log's events: keeps the accounts true and makes room ahead of need. */
+  onCommitted(): void {
+    const { space, core, sizes } = this.#parts;
+    this.#checkpoints.account();
+    if (this.#checkpoints.isDue) core.inBackground(this.#checkpoints.write(false));
+    const isShort = space.isShortOf(sizes.segmentBytes);
+    if (!isShort || this.#isFreeingAhead || core.index.time.now() < this.#nextAheadSeconds) return;
+    this.#isFreeingAhead = true;
+    core.inBackground(this.#freeAhead());
+  }
+
+  stats(): StoreStats {
+    const { core, segments, space, rotation, sizes, files } = this.#parts;
+    const { index } = core;
+    const { table, time } = index;
+    const { oldest } = segments;
+    const counts = rotation.counts;
+    const fileStats = files.stats();
+    return {
+      maxBytes: this.#options.maxBytes,
+      segmentBytes: space.partBytes('segments'),
+      segments: segments.count,
+      fileBytes: space.partBytes('files'),
+      files: fileStats.files,
+      otherBytes: space.partBytes('other'),
+      blobs: index.blobs,
+      entries: index.entries,
+      liveBytes: index.liveBytes,
+      leasedBytes: index.ledger.heldBytes(time.now()) + files.bytesHeld(this.#options.clock.monotonicMs()),
+      maxLeasedBytes: sizes.maxLeasedBytes,
+      indexRows: table.size,
+      indexBuckets: table.bucketCount,
+      indexMemoryBytes: table.memoryBytes,
+      oldestAgeSeconds: oldest === undefined || index.table.size === 0 ? 0 : time.now() - oldest.createdSeconds,
+      evictedBlobs: counts.evictedBlobs + this.#fileEvictions,
+      evictedEntries: counts.evictedEntries,
+      copiedBytes: counts.copiedBytes,
+      quarantined: core.quarantined + fileStats.quarantined + this.#parts.recovered.damagedPlaces,
+    };
+  }
+
+  check(onProgress: (progress: StoreProgress) => void, signal: AbortSignal): Promise<CheckReport> {
+    this.#parts.core.throwIfClosed();
+    const { core, segments, files } = this.#parts;
+    return checkStore({ core, segments, files }, onProgress, signal);
+  }
+
+  async prune(
+    targetBytes: number,
+    onProgress: (progress: StoreProgress) => void,
+    signal: AbortSignal,
+  ): Promise<PruneReport> {
+    const { core, space } = this.#parts;
+    core.throwIfClosed();
+    const before = { ...this.stats(), usedBytes: space.usedBytes };
+    const totalBytes = Math.max(0, before.usedBytes - targetBytes);
+    while (space.usedBytes > targetBytes) {
+      throwIfAborted(signal);
+      const freedBytes = await this.free('leased');
+      onProgress({ doneBytes: Math.max(0, before.usedBytes - space.usedBytes), totalBytes });
+      if (freedBytes === 0) break;
+    }
+    const after = this.stats();
+    return {
+      freedBytes: Math.max(0, before.usedBytes - space.usedBytes),
+      evictedBlobs: after.evictedBlobs - before.evictedBlobs,
+      evictedEntries: after.evictedEntries - before.evictedEntries,
+      sizeBytes: space.usedBytes,
+    };
+  }
+
+  /** Refuses further calls, waits for those that run, and writes the index, so that the next start reads nothing else. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  get #checkpoints(): Checkpoints {
+    return this.#parts.checkpoints;
+  }
+
+  async #close(): Promise<void> {
+    const { core, files, segments } = this.#parts;
+    this.#timer?.cancel();
+    await core.close();
+    await this.#freeing;
+    await files.close();
+    await this.#checkpoints.write(true);
+    this.#checkpoints.close();
+    await segments.close();
+  }
+
+  async #freeOnce(keeping: Keeping): Promise<number> {
+    const { segments, rotation } = this.#parts;
+    if (this.#isFileOlder()) {
+      const freedBytes = this.#evictFile(keeping);
+      if (freedBytes > 0) return freedBytes;
+    }
+    // Where all is leased, copying it forward would gain nothing.
+    for (let left = segments.count; left > 0 && (keeping === 'nothing' || this.#hasGain()); left--) {
+      const freedBytes = await rotation.reclaimOldest(keeping);
+      if (freedBytes > 0) return freedBytes;
+    }
+    return this.#evictFile(keeping);
+  }
+
+  #hasGain(): boolean {
+    const { space, core, segments } = this.#parts;
+    const { ledger, time } = core.index;
+    const overheadBytes = segments.count * this.#parts.sizes.overheadBytes;
+    return space.partBytes('segments') - ledger.heldBytes(time.now()) > overheadBytes;
+  }
+
+  #isFileOlder(): boolean {
+    const { files, segments, core } = this.#parts;
+    const touchedMs = files.oldestTouchMs();
+    if (touchedMs === undefined) return false;
+    const { oldest } = segments;
+    return oldest === undefined || core.index.time.ofMonotonicMs(touchedMs) <= segments.endSeconds(oldest);
+  }
+
+  #evictFile(keeping: Keeping): number {
+    const { files } = this.#parts;
+    const evicted = files.evictOldest(keeping === 'nothing' ? 'none' : 'held');
+    if (evicted === undefined) return 0;
+    this.#fileEvictions++;
+    const ageSeconds = (this.#options.clock.monotonicMs() - evicted.touchedMs) / 1000;
+    const { hash } = evicted.digest;
+    this.#options.events.evicted({ what: 'blob', hash, sizeBytes: evicted.diskBytes, ageSeconds });
+    return Math.max(1, evicted.diskBytes);
+  }
+
+  async #freeAhead(): Promise<void> {
+    let freedBytes = 0;
+    try {
+      freedBytes = await this.free('recent');
+    } finally {
+      if (freedBytes === 0) this.#nextAheadSeconds = this.#parts.core.index.time.now() + AHEAD_PAUSE_SECONDS;
+      this.#isFreeingAhead = false;
+    }
+  }
+
+  /** The limit may have been lowered since the last run: then even what is promised goes. */
+  async #applyLimit(): Promise<void> {
+    const { space } = this.#parts;
+    for (const keeping of ['recent', 'nothing'] as const) {
+      let freedBytes = 1;
+      while (space.isShortOf(0) && freedBytes > 0) freedBytes = await this.free(keeping);
+    }
+  }
+
+  #armCheckpoint(): void {
+    const { clock, checkpointMs } = this.#options;
+    this.#timer = clock.wakeAt(clock.monotonicMs() + checkpointMs, () => {
+      if (this.#closing !== undefined) return;
+      this.#parts.core.inBackground(this.#checkpoints.writeIfChanged());
+      this.#armCheckpoint();
+    });
+  }
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { ofKind } from '../../../test/support/expectations.ts';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { type FileSystem, NODE_FILE_SYSTEM } from '../../system/file-system.ts';
+import { Space, type SpaceOptions } from './space.ts';
+
+describe('Space', () => {
+  let freeBytes: number;
+  let refusals: string[];
+  const clock = new FakeClock();
+  const files: FileSystem = { ...NODE_FILE_SYSTEM, freeBytes: () => freeBytes };
+
+  beforeEach(() => {
+    freeBytes = Number.MAX_SAFE_INTEGER;
+    refusals = [];
+  });
+
+  const create = (options: Partial<SpaceOptions> = {}): Space =>
+    new Space({
+      ...{ files, clock, path: '/', maxBytes: 1000, reserveBytes: 100, minFreeBytes: 0 },
+      events: { committed: () => undefined, evicted: () => undefined, refused: (reason) => refusals.push(reason) },
+      free: () => Promise.resolve(0),
+      ...options,
+    });
+
+  it('gives room up to the limit without the reserve, which only copies may use', async () => {
+    const space = create();
+    assert.equal(space.tryTake('segments', 500), true);
+    assert.equal(space.tryTake('files', 401), false);
+    assert.equal(space.tryTake('files', 400), true);
+    assert.equal(space.tryTake('other', 1), false);
+    space.add('segments', 100);
+    assert.equal(space.usedBytes, 1000);
+    space.give('files', 400);
+    assert.equal(space.partBytes('files'), 0);
+    await space.take('files', 300);
+  });
+
+  it('frees as long as something goes, then refuses with a time to try again', async () => {
+    const freed = [300, 300, 0];
+    const space: Space = create({
+      free: async () => {
+        const bytes = freed.shift() ?? 0;
+        space.give('segments', bytes);
+        return bytes;
+      },
+    });
+    space.add('segments', 900);
+    await space.take('segments', 500);
+    assert.deepEqual(freed, [0]);
+    const refused = space.take('segments', 500);
+    await assert.rejects(refused, (error) => ofKind('quota-exceeded')(error) && /--max-size/.test(String(error)));
+    await assert.rejects(refused, { facts: { retryAfterMs: 1000 } });
+    assert.deepEqual(refusals, ['disk-full']);
+    assert.equal(space.usedBytes, 800);
+  });
+
+  it('refuses at once what could never fit', async () => {
+    await assert.rejects(create().take('files', 901), ofKind('too-large'));
+    assert.deepEqual(refusals, ['too-large']);
+  });
+
+  it('serves those who wait in order: small writes do not starve a large one', async () => {
+    const freeing = Promise.withResolvers<void>();
+    const space: Space = create({
+      free: async () => {
+        await freeing.promise;
+        space.give('segments', 500);
+        return 500;
+      },
+    });
+    space.add('segments', 800);
+    const order: string[] = [];
+    const large = space.take('segments', 500).then(() => order.push('large'));
+    assert.equal(space.tryTake('segments', 1), false);
+    const small = space.take('segments', 1).then(() => order.push('small'));
+    freeing.resolve();
+    await Promise.all([large, small]);
+    assert.deepEqual(order, ['large', 'small']);
+    await space.settled();
+  });
+
+  it('fails only the one that does not fit', async () => {
+    const space = create();
+    space.add('segments', 800);
+    const results = await Promise.allSettled([space.take('segments', 200), space.take('segments', 50)]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['rejected', 'fulfilled'],
+    );
+    assert.equal(space.usedBytes, 850);
+  });
+
+  it('keeps the floor of free space, asking the system at most once a second while there is plenty', async () => {
+    let asked = 0;
+    const space = create({
+      minFreeBytes: 1000,
+      files: {
+        ...files,
+        freeBytes: () => {
+          asked++;
+          return freeBytes;
+        },
+      },
+    });
+    freeBytes = 1300;
+    assert.equal(space.tryTake('segments', 100), true);
+    assert.equal(space.tryTake('segments', 100), true);
+    assert.equal(asked, 1);
+    freeBytes = 1050;
+    await assert.rejects(space.take('segments', 150), (error) => /floor of 1000 free bytes/.test(String(error)));
+    assert.equal(space.tryTake('segments', 50), true);
+    clock.advance(1000);
+    freeBytes = 5000;
+    assert.equal(space.tryTake('segments', 100), true);
+  });
+
+  it('passes on that the system cannot say how much is free', async () => {
+    const broken = (): number => {
+      throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    };
+    const space = create({ minFreeBytes: 1, files: { ...files, freeBytes: broken } });
+    assert.throws(() => space.tryTake('segments', 1), ofKind('unavailable'));
+  });
+});

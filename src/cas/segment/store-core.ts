@@ -1,0 +1,162 @@
+import { join } from 'node:path';
+import { isKind, ReapiError, systemCode } from '../../errors.ts';
+import type { Clock } from '../../system/clock.ts';
+import { closeUnneeded, readError } from '../../system/file-errors.ts';
+import type { FileSystem } from '../../system/file-system.ts';
+import type { Log } from '../../system/log.ts';
+import type { Quarantine } from '../../system/quarantine.ts';
+import { ENTRY_KIND, type NewRecord, recordBytes } from './format.ts';
+import type { RecordIndex } from './record-index.ts';
+import { RowKey } from './row-key.ts';
+import type { SegmentLog } from './segment-log.ts';
+import type { Segments } from './segments.ts';
+import type { Space } from './space.ts';
+
+/** What a core joins. */
+export interface StoreCoreParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly files: FileSystem;
+  readonly index: RecordIndex;
+  readonly segments: Segments;
+  readonly space: Space;
+  readonly quarantine: Quarantine;
+  /** Sequence number of the next record. */
+  readonly nextSequence: number;
+}
+
+const NO_DATA = new Uint8Array();
+
+/** What the blob store and the entry store of one log have in common: appending, reading, and putting damaged records aside. */
+export class StoreCore {
+  readonly clock: Clock;
+  readonly index: RecordIndex;
+  readonly #parts: StoreCoreParts;
+  readonly #background = new Set<Promise<void>>();
+  #records: SegmentLog | undefined;
+  #sequence: number;
+  #quarantined = 0;
+  #isClosed = false;
+
+  constructor(parts: StoreCoreParts) {
+    this.clock = parts.clock;
+    this.index = parts.index;
+    this.#parts = parts;
+    this.#sequence = parts.nextSequence;
+  }
+
+  get nextSequence(): number {
+    return this.#sequence;
+  }
+
+  /** Damaged records put aside since the start. */
+  get quarantined(): number {
+    return this.#quarantined;
+  }
+
+  /** Where records go. Set once, while the store opens. */
+  useLog(records: SegmentLog): void {
+    this.#records = records;
+  }
+
+  /** @throws unavailable once the store is closed or closing. */
+  throwIfClosed(): void {
+    if (this.#isClosed) throw new ReapiError('unavailable', 'the store is closed');
+  }
+
+  /**
+   * Writes a record. `committed` enters it into the index, in the order of the log.
+   * @throws quota-exceeded; unavailable; then `committed` was not called.
+   */
+  async append(
+    record: Omit<NewRecord, 'sequence'>,
+    committed: (place: { segment: number; offset: number; payloadBytes: number }) => void,
+  ): Promise<void> {
+    const { space } = this.#parts;
+    const payloadBytes = record.key.length + record.data.length;
+    const bytes = recordBytes(payloadBytes);
+    if (!space.tryTake('segments', bytes)) await space.take('segments', bytes);
+    try {
+      if (this.#records === undefined) throw new ReapiError('unavailable', 'the store is not open yet');
+      await this.#records.append({
+        // A wall clock that was never set may be before 1970.
+        record: { ...record, writtenMs: Math.max(0, Math.floor(record.writtenMs)), sequence: this.#sequence++ },
+        committed: ({ segment, offset }) => committed({ segment, offset, payloadBytes }),
+      });
+    } catch (error) {
+      space.give('segments', bytes);
+      throw error;
+    }
+  }
+
+  /** A record with its padding, or undefined if the device cannot read it: then it has been put aside. @throws unavailable. */
+  readRow(row: number): Buffer | Promise<Buffer | undefined> {
+    const { index, segments } = this.#parts;
+    const key = index.table.readKey(row, new RowKey());
+    const onError = (error: unknown): undefined => {
+      const ours = readError(error, 'reading a stored blob');
+      if (!isKind(ours, 'data-loss')) throw ours;
+      this.putAside(key, undefined, ours.message);
+    };
+    try {
+      const read = segments.readRow(index.table, row);
+      return read instanceof Promise ? read.catch(onError) : read;
+    } catch (error) {
+      return Promise.resolve(onError(error));
+    }
+  }
+
+  /** Makes a damaged record absent, also after a restart, and keeps its bytes for people to look at. */
+  putAside(key: RowKey, bytes: Uint8Array | undefined, reason: string): void {
+    const { index, log } = this.#parts;
+    const row = index.table.find(key);
+    if (row < 0) return;
+    const hash = key.hex();
+    const { kind } = key;
+    index.remove(row);
+    this.#quarantined++;
+    log.error({ kind, hash, reason }, 'a damaged record was put into quarantine');
+    if (bytes !== undefined) this.#keepDamaged(`${kind}-${hash}`, bytes);
+    // The key of an entry is lost with its record; should a rebuild find the record again, so will its next reader.
+    if (kind !== ENTRY_KIND) this.inBackground(this.#markRemoved(kind, hash));
+  }
+
+  /** Watches over work that nobody waits for until the store closes. A failure is logged. */
+  inBackground(work: Promise<void>): void {
+    const watched = work
+      .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'work of the store in the background failed'))
+      .finally(() => this.#background.delete(watched));
+    this.#background.add(watched);
+  }
+
+  /** Refuses further calls and waits for what runs. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    while (this.#background.size > 0) await Promise.all(this.#background);
+    await this.#parts.space.settled();
+    await this.#records?.settled();
+  }
+
+  async #markRemoved(kind: number, hash: string): Promise<void> {
+    const key = Buffer.from(hash, 'hex');
+    const writtenMs = this.clock.nowMs();
+    await this.append({ kind, isRemoval: true, key, data: NO_DATA, writtenMs }, () => undefined);
+  }
+
+  #keepDamaged(name: string, bytes: Uint8Array): void {
+    const { files, quarantine, segments, log } = this.#parts;
+    const path = join(segments.folder, `${name}.damaged`);
+    try {
+      const fd = files.open(path, 'create');
+      try {
+        files.writeAt(fd, [bytes], 0);
+      } finally {
+        closeUnneeded(files, fd);
+      }
+      quarantine.take(path, name);
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      log.warn({ err: error }, 'the bytes of a damaged record could not be kept');
+    }
+  }
+}
