@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { sha256, someBytes } from '../../test/support/blob-store-contract.ts';
-import { emptyDigest } from '../digest/digest.ts';
+import { emptyDigest, isEmptyBlob, sameDigest } from '../digest/digest.ts';
 import { fileName, sizeFromName } from './blob-file-name.ts';
 import { absentAmong, boundsOf, sliceOf } from './blob-lookup.ts';
 
@@ -23,6 +23,23 @@ describe('absentAmong', () => {
     assert.deepEqual(
       absentAmong([A, other], () => false),
       [A, other],
+    );
+  });
+});
+
+describe('absentAmong, against a naive model', () => {
+  const digests = fc
+    .array(fc.tuple(fc.nat(3), fc.nat(2)), { maxLength: 30 })
+    .map((pairs) => pairs.map(([hash, sizeBytes]) => ({ ...sha256(someBytes(hash)), sizeBytes })));
+
+  it('law: keeps the first of each absent digest, in order', () => {
+    fc.assert(
+      fc.property(digests, fc.nat(2), (asked, presentSize) => {
+        const isPresent = ({ sizeBytes }: typeof A): boolean => sizeBytes === presentSize;
+        const absent = asked.filter((digest) => !isEmptyBlob(digest) && !isPresent(digest));
+        const expected = absent.filter((digest, index) => absent.findIndex((one) => sameDigest(one, digest)) === index);
+        assert.deepEqual(absentAmong(asked, isPresent), expected);
+      }),
     );
   });
 });

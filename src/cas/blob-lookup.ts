@@ -1,4 +1,4 @@
-import { type Digest, digestKey, digestPath, isEmptyBlob } from '../digest/digest.ts';
+import { type Digest, digestKey, digestPath, isEmptyBlob, sameDigest } from '../digest/digest.ts';
 import { ReapiError } from '../errors.ts';
 import type { ByteRange } from '../system/byte-stream.ts';
 
@@ -7,13 +7,32 @@ import type { ByteRange } from '../system/byte-stream.ts';
  * @param isPresent is asked for every digest but the empty one; absent duplicates more than once.
  */
 export function absentAmong(digests: readonly Digest[], isPresent: (digest: Digest) => boolean): readonly Digest[] {
-  const missing = new Map<string, Digest>();
+  const missing: Digest[] = [];
+  let seen: Seen | undefined;
   for (const digest of digests) {
     if (isEmptyBlob(digest) || isPresent(digest)) continue;
-    const key = digestKey(digest);
-    if (!missing.has(key)) missing.set(key, digest);
+    seen ??= new Seen();
+    if (seen.add(digest)) missing.push(digest);
   }
-  return [...missing.values()];
+  return missing;
+}
+
+/** A set of digests. Almost all differ in their hash, so that whole keys are made only for those that do not. */
+class Seen {
+  readonly #byHash = new Map<string, Digest>();
+  readonly #sameHash = new Set<string>();
+
+  /** Whether it is new. */
+  add(digest: Digest): boolean {
+    const first = this.#byHash.get(digest.hash);
+    if (first === undefined) {
+      this.#byHash.set(digest.hash, digest);
+      return true;
+    }
+    if (sameDigest(first, digest)) return false;
+    const count = this.#sameHash.size;
+    return this.#sameHash.add(digestKey(digest)).size > count;
+  }
 }
 
 /** The error of a read of an absent blob. */

@@ -23,7 +23,6 @@ import {
   decodeFindMissing,
   encodeBatchRead,
   encodeBatchUpdated,
-  encodeMissing,
   type RawDigest,
   type UpdateEntry,
 } from './cas-wire.ts';
@@ -93,26 +92,24 @@ class CasService {
     await this.#admit(call, 'cas:read', instanceName);
     this.#checkCount(digests.count);
     const fn = resolveDigestFunction(digestFunction, digests.count > 0 ? digests.read(0).hash.length : undefined);
-    const missing: Buffer[] = [];
+    const missing: number[] = [];
     for (let start = 0; start < digests.count; start += FIND_MISSING_SLICE) {
       if (start > 0) await nextTurn();
       const end = Math.min(start + FIND_MISSING_SLICE, digests.count);
       await this.#findSlice(fn, digests, { start, end }, { missing, signal: call.signal });
     }
-    return encodeMissing(missing);
+    return digests.encodeMissing(missing);
   }
 
+  /** Adds the indexes of the missing ones to `into.missing`. */
   async #findSlice(
     fn: DigestFunction,
     digests: DigestSpans,
     slice: { readonly start: number; readonly end: number },
-    into: { readonly missing: Buffer[]; readonly signal: AbortSignal },
+    into: { readonly missing: number[]; readonly signal: AbortSignal },
   ): Promise<void> {
     const asked: Digest[] = [];
-    for (let index = slice.start; index < slice.end; index++) {
-      const { hash, sizeBytes } = digests.read(index);
-      asked.push(parseDigest(fn, hash, sizeBytes));
-    }
+    for (let index = slice.start; index < slice.end; index++) asked.push(digests.parse(fn, index));
     const absent = await this.#store.findMissing(asked, into.signal);
     // The absent ones come in the order in which they were asked for, so one pass finds the bytes of each.
     let found = 0;
@@ -120,7 +117,7 @@ class CasService {
       const digest = asked[index];
       const next = absent[found];
       if (digest === undefined || next === undefined || !sameDigest(digest, next)) continue;
-      into.missing.push(digests.raw(slice.start + index));
+      into.missing.push(slice.start + index);
       found++;
     }
     invariant(found === absent.length, 'a store names missing digests in the order of the question');
@@ -137,8 +134,13 @@ class CasService {
     );
     return encodeBatchUpdated(
       await outcomesOf(entries, async (entry) => {
-        const status = await statusOf(() => this.#update(fn, entry, call.signal));
-        return { rawDigest: entry.rawDigest, status, data: NO_BYTES };
+        const { rawDigest } = entry;
+        try {
+          await this.#update(fn, entry, call.signal);
+          return { rawDigest, status: NO_BYTES, data: NO_BYTES };
+        } catch (error) {
+          return { rawDigest, status: statusOf(error), data: NO_BYTES };
+        }
       }),
     );
   }
@@ -170,21 +172,20 @@ class CasService {
     const fn = functionOfBatch(digestFunction, asked);
     const answer = encodeBatchRead(
       await outcomesOf(asked, async (raw, index) => {
-        let data: Uint8Array = NO_BYTES;
-        const status = await statusOf(async () => {
-          data = await this.#read(parseDigest(fn, raw.hash, raw.sizeBytes), call.signal);
-        });
-        return { rawDigest: digests.raw(index), status, data };
+        const rawDigest = digests.raw(index);
+        try {
+          const digest = parseDigest(fn, raw.hash, raw.sizeBytes);
+          const data = isEmptyBlob(digest) ? NO_BYTES : await this.#store.getBytes(digest, call.signal);
+          return { rawDigest, status: NO_BYTES, data };
+        } catch (error) {
+          return { rawDigest, status: statusOf(error), data: NO_BYTES };
+        }
       }),
     );
     if (answer.length > this.#limits.maxMessageBytes) {
       throw new ReapiError('too-large', `the answer has ${answer.length} bytes; ask for fewer blobs at once`);
     }
     return answer;
-  }
-
-  async #read(digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
-    return isEmptyBlob(digest) ? NO_BYTES : this.#store.getBytes(digest, signal);
   }
 
   async #admit(call: Call, permission: Permission, instanceName: string): Promise<void> {
@@ -224,25 +225,21 @@ function functionOfBatch(wire: number, digests: readonly RawDigest[]): DigestFun
   return resolveDigestFunction(wire, undefined);
 }
 
+/** The outcome of each entry, in their order. */
 async function outcomesOf<T>(
   entries: readonly T[],
   work: (entry: T, index: number) => Promise<BatchOutcome>,
 ): Promise<readonly BatchOutcome[]> {
-  const outcomes = new Map<number, BatchOutcome>();
+  const outcomes = Array.from<BatchOutcome | undefined>({ length: entries.length });
   await forEachBounded(entries.length, BATCH_WIDTH, async (index) => {
     const entry = entries[index];
-    if (entry !== undefined) outcomes.set(index, await work(entry, index));
+    if (entry !== undefined) outcomes[index] = await work(entry, index);
   });
-  return entries.flatMap((_, index) => outcomes.get(index) ?? []);
+  return outcomes.filter((outcome) => outcome !== undefined);
 }
 
-/** The encoded status of one entry. Cancellation and bugs end the whole call. */
-async function statusOf(work: () => Promise<void>): Promise<Uint8Array> {
-  try {
-    await work();
-    return NO_BYTES;
-  } catch (error) {
-    if (!(error instanceof ReapiError) || error.kind === 'cancelled') throw error;
-    return Status.encode(toWireStatus(error)).finish();
-  }
+/** The encoded status of an entry that failed. @throws the error itself if it ends the whole call: cancellation, bugs. */
+function statusOf(error: unknown): Uint8Array {
+  if (!(error instanceof ReapiError) || error.kind === 'cancelled') throw error;
+  return Status.encode(toWireStatus(error)).finish();
 }

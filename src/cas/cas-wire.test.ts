@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { ofKind } from '../../test/support/expectations.ts';
+import { parseDigest } from '../digest/digest.ts';
+import { ReapiError } from '../errors.ts';
 import {
   BatchReadBlobsRequest,
   BatchReadBlobsResponse,
@@ -19,8 +21,9 @@ import {
   decodeFindMissing,
   encodeBatchRead,
   encodeBatchUpdated,
-  encodeMissing,
   encodeTreePage,
+  parseWireDigest,
+  readDigest,
 } from './cas-wire.ts';
 
 const wireDigests = fc.record(
@@ -59,6 +62,73 @@ function digestsOf(request: ReturnType<typeof decodeFindMissing>): Digest[] {
     return { hash, sizeBytes: BigInt(sizeBytes) };
   });
 }
+
+describe('parseWireDigest', () => {
+  const hex = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((hash) => Buffer.from(hash).toString('hex'));
+  const sizes = fc.oneof(
+    fc.constantFrom(0n, 1n, 127n, 128n, 2n ** 28n - 1n, 2n ** 28n, 2n ** 53n - 1n, 2n ** 53n, -1n),
+    fc.bigInt({ min: 0n, max: 2n ** 40n }),
+  );
+  const anyWire = fc.oneof(fc.record({ hash: hex, sizeBytes: sizes }), wireDigests);
+
+  /** What a call gives, or the kind and words of what it throws. */
+  function outcome(parse: () => unknown): unknown {
+    try {
+      return parse();
+    } catch (error) {
+      if (error instanceof ReapiError) return { kind: error.kind, message: error.message, facts: error.facts };
+      throw error;
+    }
+  }
+
+  function agrees(message: Buffer): void {
+    const within = Buffer.concat([Buffer.from([1, 2, 3]), message, Buffer.from([0x10, 0x05, 0xff])]);
+    const slow = outcome(() => {
+      const { hash, sizeBytes } = readDigest(message);
+      return parseDigest('sha256', hash, sizeBytes);
+    });
+    assert.deepEqual(
+      outcome(() => parseWireDigest('sha256', within, 3, 3 + message.length)),
+      slow,
+    );
+  }
+
+  it('law: reads what the general reader reads, and refuses with the same words (R-DIG-01, R-DIG-02)', () => {
+    fc.assert(
+      fc.property(anyWire, (wire) => {
+        const message = Buffer.from(Digest.encode(Digest.fromPartial(wire)).finish());
+        agrees(message);
+        agrees(shuffled(message));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('law: agrees with the general reader on a message with any one byte changed, and on any part of it', () => {
+    const message = Buffer.from(Digest.encode(Digest.fromPartial({ hash: '0a'.repeat(32), sizeBytes: 300n })).finish());
+    for (let at = 0; at <= message.length; at++) agrees(message.subarray(0, at));
+    fc.assert(
+      fc.property(fc.nat(message.length - 1), fc.nat(255), (at, byte) => {
+        const changed = Buffer.from(message);
+        changed[at] = byte;
+        agrees(changed);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('takes the last of repeated fields, and sizes with needless bytes, as any reader does', () => {
+    const hash = Buffer.from(Digest.encode(Digest.fromPartial({ hash: 'ab'.repeat(32) })).finish());
+    for (const tail of [
+      [0x10, 5, 0x10, 6],
+      [0x10, 0x85, 0x80, 0],
+      [0x10, 0x80, 0x80, 0x80, 0x80, 1],
+      [0x10, 0x80],
+    ]) {
+      agrees(Buffer.concat([hash, Buffer.from(tail)]));
+    }
+  });
+});
 
 describe('the hand-written codecs of ContentAddressableStorage', () => {
   it('law: FindMissingBlobsRequest reads as ts-proto reads it, in any order and with unknown fields', () => {
@@ -139,6 +209,42 @@ describe('the hand-written codecs of ContentAddressableStorage', () => {
     assert.deepEqual({ instanceName, digestFunction }, { instanceName: 'b', digestFunction: 9 });
   });
 
+  it('law: FindMissingBlobsResponse is any part of the digests of the request, in its order', () => {
+    const blobDigests = fc.array(fc.tuple(wireDigests, fc.boolean()));
+    fc.assert(
+      fc.property(blobDigests, instanceName, (marked, name) => {
+        const request = FindMissingBlobsRequest.fromPartial({
+          instanceName: name,
+          blobDigests: marked.map(([digest]) => digest),
+          digestFunction: 1,
+        });
+        const encoded = FindMissingBlobsRequest.encode(request).finish();
+        const indexes = marked.flatMap(([, isMissing], index) => (isMissing ? [index] : []));
+        for (const form of [encoded, shuffled(encoded)]) {
+          const answer = decodeFindMissing(form).digests.encodeMissing(indexes);
+          assert.deepEqual(
+            FindMissingBlobsResponse.decode(answer).missingBlobDigests,
+            marked.flatMap(([digest, isMissing]) => (isMissing ? [digest] : [])),
+          );
+        }
+      }),
+    );
+  });
+
+  it('copies digests of the answer also when other fields stand between them', () => {
+    const fields = [1n, 2n, 3n].map((sizeBytes) =>
+      Buffer.from(
+        FindMissingBlobsRequest.encode(
+          FindMissingBlobsRequest.fromPartial({ blobDigests: [{ hash: 'a', sizeBytes }] }),
+        ).finish(),
+      ),
+    );
+    const { digests } = decodeFindMissing(Buffer.concat(fields.flatMap((field) => [UNKNOWN, field])));
+    assert.deepEqual(digests.encodeMissing([0, 1, 2]), Buffer.concat(fields));
+    assert.deepEqual(digests.encodeMissing([1]), fields[1]);
+    assert.deepEqual(digests.encodeMissing([]), Buffer.alloc(0));
+  });
+
   it('law: a request cut inside a field is refused as undecodable (R-XC-13)', () => {
     const request = BatchUpdateBlobsRequest.fromPartial({
       requests: [{ digest: { hash: 'abc', sizeBytes: 3n }, data: Buffer.from('abc') }],
@@ -159,11 +265,6 @@ describe('the hand-written codecs of ContentAddressableStorage', () => {
           status: Status.encode(Status.fromPartial(status)).finish(),
           data,
         }));
-        const missing = FindMissingBlobsResponse.decode(encodeMissing(raw.map(({ rawDigest }) => rawDigest)));
-        assert.deepEqual(
-          missing.missingBlobDigests,
-          list.map(({ digest }) => digest),
-        );
         const read = BatchReadBlobsResponse.decode(encodeBatchRead(raw));
         const updated = BatchUpdateBlobsResponse.decode(
           encodeBatchUpdated(raw.map((one) => ({ ...one, data: Buffer.alloc(0) }))),

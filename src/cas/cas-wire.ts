@@ -1,3 +1,5 @@
+import { type Digest, isLowerHex, parseDigest } from '../digest/digest.ts';
+import { type DigestFunction, hexLength } from '../digest/digest-function.ts';
 import { asBuffer, delimitedSize, WireReader, WireType, WireWriter } from '../system/protobuf-wire.ts';
 
 // The hot messages of ContentAddressableStorage by hand (performance: a unary call costs as much as decoding it would).
@@ -12,6 +14,7 @@ export interface RawDigest {
 /** Positions of encoded `Digest` messages in a request. */
 export class DigestSpans {
   readonly #bytes: Buffer;
+  /** Of each field: its tag, its value, and the byte after it. */
   readonly #bounds: number[] = [];
 
   constructor(bytes: Buffer) {
@@ -19,22 +22,91 @@ export class DigestSpans {
   }
 
   get count(): number {
-    return this.#bounds.length / 2;
+    return this.#bounds.length / 3;
   }
 
-  add(start: number, end: number): void {
-    this.#bounds.push(start, end);
+  /** @param tagStart where the field begins that holds the digest. */
+  add(tagStart: number, start: number, end: number): void {
+    this.#bounds.push(tagStart, start, end);
   }
 
   /** Hash and size as they are written. @throws internal if the bytes are not a message. */
   read(index: number): RawDigest {
-    return readDigest(this.#bytes, this.#bounds[index * 2], this.#bounds[index * 2 + 1]);
+    return readDigest(this.#bytes, this.#bounds[index * 3 + 1], this.#bounds[index * 3 + 2]);
+  }
+
+  /** The digest, checked. @throws as `parseWireDigest`. */
+  parse(fn: DigestFunction, index: number): Digest {
+    return parseWireDigest(fn, this.#bytes, this.#bounds[index * 3 + 1] ?? 0, this.#bounds[index * 3 + 2] ?? 0);
   }
 
   /** The encoded digest as a view. */
   raw(index: number): Buffer {
-    return this.#bytes.subarray(this.#bounds[index * 2], this.#bounds[index * 2 + 1]);
+    return this.#bytes.subarray(this.#bounds[index * 3 + 1], this.#bounds[index * 3 + 2]);
   }
+
+  /**
+   * FindMissingBlobsResponse for digests of a FindMissingBlobsRequest. Both messages have digests in field 2, so the fields
+   * are copied as they came, tags included, and neighbours together.
+   * @param missing indexes, ascending.
+   */
+  encodeMissing(missing: readonly number[]): Buffer {
+    let sizeBytes = 0;
+    for (const index of missing) sizeBytes += this.#endOf(index) - this.#tagOf(index);
+    const copy = Buffer.allocUnsafe(sizeBytes);
+    let at = 0;
+    for (let next = 0; next < missing.length; ) {
+      const first = missing[next++] ?? 0;
+      let end = this.#endOf(first);
+      while (next < missing.length && this.#tagOf(missing[next] ?? 0) === end) end = this.#endOf(missing[next++] ?? 0);
+      at += this.#bytes.copy(copy, at, this.#tagOf(first), end);
+    }
+    return copy;
+  }
+
+  #tagOf(index: number): number {
+    return this.#bounds[index * 3] ?? 0;
+  }
+
+  #endOf(index: number): number {
+    return this.#bounds[index * 3 + 2] ?? 0;
+  }
+}
+
+/**
+ * The checked digest in the `Digest` message at a position. What serializers write, the hash and then a size, is read
+ * without a reader, and the hash is checked while it is bytes, at half of what it costs as text.
+ * @throws internal if the bytes are not a message; invalid-argument as `parseDigest`.
+ */
+export function parseWireDigest(fn: DigestFunction, bytes: Buffer, start: number, end: number): Digest {
+  const length = hexLength(fn);
+  const hashStart = start + 2;
+  const hashEnd = hashStart + length;
+  if (hashEnd <= end && bytes[start] === HASH_TAG && bytes[start + 1] === length) {
+    const sizeBytes = plainSize(bytes, hashEnd, end);
+    if (sizeBytes >= 0 && isLowerHex(bytes, hashStart, hashEnd)) {
+      return { function: fn, hash: bytes.toString('latin1', hashStart, hashEnd), sizeBytes };
+    }
+  }
+  const { hash, sizeBytes } = readDigest(bytes, start, end);
+  return parseDigest(fn, hash, sizeBytes);
+}
+
+/** `Digest.hash` with a length in one byte, and `Digest.size_bytes`. */
+const HASH_TAG = 0x0a;
+const SIZE_TAG = 0x10;
+
+/** The size, if nothing or one size of at most four bytes is left; else −1, which says nothing but "read it properly". */
+function plainSize(bytes: Buffer, start: number, end: number): number {
+  if (start === end) return 0;
+  if (bytes[start] !== SIZE_TAG || end - start > 5) return -1;
+  let size = 0;
+  for (let at = start + 1, shift = 0; at < end; at++, shift += 7) {
+    const byte = bytes[at] ?? 0;
+    size |= (byte & 0x7f) << shift;
+    if (byte < 0x80) return at + 1 === end ? size : -1;
+  }
+  return -1;
 }
 
 /** Reads the `Digest` message at a position. @throws internal. */
@@ -78,22 +150,14 @@ function decodeDigests(request: Uint8Array, functionField: number): DigestsReque
   let digestFunction = 0;
   while (reader.next()) {
     if (reader.is(2, WireType.delimited)) {
+      const { tagStart } = reader;
       const start = reader.delimited();
-      digests.add(start, reader.at);
+      digests.add(tagStart, start, reader.at);
     } else if (reader.is(1, WireType.delimited)) instanceName = reader.text();
     else if (reader.is(functionField, WireType.varint)) digestFunction = reader.int32();
     else reader.skip();
   }
   return { instanceName, digestFunction, digests };
-}
-
-/** FindMissingBlobsResponse: the encoded digests under field 2. */
-export function encodeMissing(digests: readonly Uint8Array[]): Buffer {
-  let sizeBytes = 0;
-  for (const digest of digests) sizeBytes += delimitedSize(2, digest.length);
-  const writer = new WireWriter(sizeBytes);
-  for (const digest of digests) writeField(writer, 2, digest);
-  return writer.finish();
 }
 
 /** One blob of a BatchUpdateBlobsRequest. */

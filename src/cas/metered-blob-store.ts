@@ -1,125 +1,105 @@
 import type { Digest } from '../digest/digest.ts';
-import { type ErrorKind, ReapiError } from '../errors.ts';
 import type { ByteRange, ByteStream } from '../system/byte-stream.ts';
 import type { Clock } from '../system/clock.ts';
 import type { BlobStore } from './blob-store.ts';
+import type { OperationCalls, StoreCalls } from './store-calls.ts';
 
-/** One finished call to a store. */
-export interface StoreCall {
-  readonly operation: 'find-missing' | 'open' | 'put' | 'get-bytes' | 'put-bytes';
-  /** `internal` also for errors that are no `ReapiError`; `stopped`: the reader wanted no more. */
-  readonly outcome: 'ok' | 'stopped' | ErrorKind;
-  /** Blob bytes that passed in either direction. */
-  readonly bytes: number;
-  /** How many blobs it was about, and how many of them were absent. */
-  readonly blobs: number;
-  readonly missing: number;
-  /** Until the answer, or the end of the stream. */
-  readonly seconds: number;
-}
-
-/** Told of every call when it has ended. Must not throw. */
-export interface StoreObserver {
-  observe(call: StoreCall): void;
-}
-
-/** What is counted while a call runs. */
-interface Tally {
-  bytes: number;
-  blobs: number;
-  missing: number;
-}
-
-/** Tells an observer of all calls to a store and changes nothing. One per store, each with its own labels. */
+/**
+ * Counts all calls to a store and changes nothing. A put of a small blob takes a few microseconds in all, so the calls with
+ * bytes hand on the inner promise itself: watching it on the side keeps the caller from waiting one turn longer.
+ */
 export class MeteredBlobStore implements BlobStore {
   readonly #inner: BlobStore;
-  readonly #observer: StoreObserver;
+  readonly #calls: StoreCalls;
   readonly #clock: Clock;
 
-  constructor(inner: BlobStore, observer: StoreObserver, clock: Clock) {
+  constructor(inner: BlobStore, calls: StoreCalls, clock: Clock) {
     this.#inner = inner;
-    this.#observer = observer;
+    this.#calls = calls;
     this.#clock = clock;
   }
 
   findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]> {
-    return this.#measure('find-missing', async (tally) => {
-      tally.blobs = digests.length;
-      const missing = await this.#inner.findMissing(digests, signal);
-      tally.missing = missing.length;
-      return missing;
-    });
+    const startMs = this.#clock.monotonicMs();
+    const answer = this.#inner.findMissing(digests, signal);
+    const calls = this.#calls;
+    answer.then(
+      (missing) => {
+        calls.lookedUp(digests.length, missing.length);
+        calls.findMissing.succeeded(0, this.#secondsSince(startMs));
+      },
+      (error: unknown) => calls.findMissing.failed(error, 0, this.#secondsSince(startMs)),
+    );
+    return answer;
   }
 
   async open(digest: Digest, range: ByteRange, signal: AbortSignal): Promise<ByteStream> {
-    const finish = this.#start('open');
-    const tally = { bytes: 0, blobs: 1, missing: 0 };
+    const startMs = this.#clock.monotonicMs();
+    const calls = this.#calls.open;
     try {
       const stream = await this.#inner.open(digest, range, signal);
-      return new MeteredStream(stream, tally, (outcome) => finish(outcome, tally));
+      return new MeteredStream(stream, calls, () => this.#secondsSince(startMs));
     } catch (error) {
-      finish(outcomeOf(error, tally), tally);
+      calls.failed(error, 0, this.#secondsSince(startMs));
       throw error;
     }
   }
 
-  put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
-    return this.#measure('put', (tally) => this.#inner.put(digest, new MeteredStream(bytes, tally), signal));
+  async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
+    const startMs = this.#clock.monotonicMs();
+    const calls = this.#calls.put;
+    const counted = new MeteredStream(bytes);
+    try {
+      await this.#inner.put(digest, counted, signal);
+      calls.succeeded(counted.bytes, this.#secondsSince(startMs));
+    } catch (error) {
+      calls.failed(error, counted.bytes, this.#secondsSince(startMs));
+      throw error;
+    }
   }
 
   getBytes(digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
-    return this.#measure('get-bytes', async (tally) => {
-      const bytes = await this.#inner.getBytes(digest, signal);
-      tally.bytes = bytes.length;
-      return bytes;
-    });
+    const startMs = this.#clock.monotonicMs();
+    const answer = this.#inner.getBytes(digest, signal);
+    const calls = this.#calls.getBytes;
+    answer.then(
+      (bytes) => calls.succeeded(bytes.length, this.#secondsSince(startMs)),
+      (error: unknown) => calls.failed(error, 0, this.#secondsSince(startMs)),
+    );
+    return answer;
   }
 
   putBytes(digest: Digest, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-    return this.#measure('put-bytes', (tally) => {
-      tally.bytes = bytes.length;
-      return this.#inner.putBytes(digest, bytes, signal);
-    });
-  }
-
-  async #measure<T>(operation: StoreCall['operation'], run: (tally: Tally) => Promise<T>): Promise<T> {
-    const finish = this.#start(operation);
-    const tally = { bytes: 0, blobs: 1, missing: 0 };
-    try {
-      const result = await run(tally);
-      finish('ok', tally);
-      return result;
-    } catch (error) {
-      finish(outcomeOf(error, tally), tally);
-      throw error;
-    }
-  }
-
-  #start(operation: StoreCall['operation']): (outcome: StoreCall['outcome'], tally: Tally) => void {
     const startMs = this.#clock.monotonicMs();
-    return (outcome, tally) => {
-      const seconds = (this.#clock.monotonicMs() - startMs) / 1000;
-      this.#observer.observe({ operation, outcome, ...tally, seconds });
-    };
+    const answer = this.#inner.putBytes(digest, bytes, signal);
+    const calls = this.#calls.putBytes;
+    answer.then(
+      () => calls.succeeded(bytes.length, this.#secondsSince(startMs)),
+      (error: unknown) => calls.failed(error, bytes.length, this.#secondsSince(startMs)),
+    );
+    return answer;
+  }
+
+  #secondsSince(startMs: number): number {
+    return (this.#clock.monotonicMs() - startMs) / 1000;
   }
 }
 
-function outcomeOf(error: unknown, tally: Tally): ErrorKind {
-  const kind = error instanceof ReapiError ? error.kind : 'internal';
-  if (kind === 'blob-not-found') tally.missing = 1;
-  return kind;
-}
-
-/** Counts the bytes of a stream and tells once how it ended. Not a generator: those swallow a `return` before the first `next`. */
+/**
+ * Counts the bytes of a stream and, if it is given `calls`, tells them once how the stream ended. Not a generator: those
+ * swallow a `return` before the first `next`.
+ */
 class MeteredStream implements AsyncIterableIterator<Uint8Array> {
   readonly #source: AsyncIterator<Uint8Array>;
-  readonly #tally: Tally;
-  #finish: ((outcome: StoreCall['outcome']) => void) | undefined;
+  #calls: OperationCalls | undefined;
+  readonly #seconds: () => number;
+  /** What passed so far. */
+  bytes = 0;
 
-  constructor(stream: ByteStream, tally: Tally, finish?: (outcome: StoreCall['outcome']) => void) {
+  constructor(stream: ByteStream, calls?: OperationCalls, seconds: () => number = () => 0) {
     this.#source = stream[Symbol.asyncIterator]();
-    this.#tally = tally;
-    this.#finish = finish;
+    this.#calls = calls;
+    this.#seconds = seconds;
   }
 
   [Symbol.asyncIterator](): this {
@@ -130,25 +110,27 @@ class MeteredStream implements AsyncIterableIterator<Uint8Array> {
     try {
       const next = await this.#source.next();
       if (next.done !== true) {
-        this.#tally.bytes += next.value.length;
+        this.bytes += next.value.length;
         return next;
       }
-      this.#end('ok');
+      this.#end()?.succeeded(this.bytes, this.#seconds());
       return { done: true, value: undefined };
     } catch (error) {
-      this.#end(outcomeOf(error, this.#tally));
+      this.#end()?.failed(error, this.bytes, this.#seconds());
       throw error;
     }
   }
 
   async return(): Promise<IteratorResult<Uint8Array, undefined>> {
-    this.#end('stopped');
+    this.#end()?.ended('stopped', this.bytes, this.#seconds());
     await this.#source.return?.();
     return { done: true, value: undefined };
   }
 
-  #end(outcome: StoreCall['outcome']): void {
-    this.#finish?.(outcome);
-    this.#finish = undefined;
+  /** Whom to tell of the end, the first time. */
+  #end(): OperationCalls | undefined {
+    const calls = this.#calls;
+    this.#calls = undefined;
+    return calls;
   }
 }

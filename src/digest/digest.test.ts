@@ -11,6 +11,7 @@ import {
   digestToWire,
   emptyDigest,
   isEmptyBlob,
+  isLowerHex,
   parseDigest,
   sameDigest,
 } from './digest.ts';
@@ -166,5 +167,22 @@ describe('isEmptyBlob', () => {
     assert.equal(isEmptyBlob(empty), true);
     assert.equal(isEmptyBlob({ ...empty, sizeBytes: 1 }), false);
     assert.equal(isEmptyBlob(parseDigest('sha256', HASH, 0)), false);
+  });
+});
+
+describe('isLowerHex', () => {
+  it('knows exactly the sixteen characters', () => {
+    const accepted = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) =>
+      isLowerHex(Uint8Array.of(byte), 0, 1),
+    );
+    assert.equal(String.fromCharCode(...accepted), '0123456789abcdef');
+  });
+
+  it('looks at the range and no further', () => {
+    const bytes = Buffer.from('-0af-');
+    assert.equal(isLowerHex(bytes, 1, 4), true);
+    assert.equal(isLowerHex(bytes, 0, 4), false);
+    assert.equal(isLowerHex(bytes, 1, 5), false);
+    assert.equal(isLowerHex(bytes, 2, 2), true);
   });
 });
