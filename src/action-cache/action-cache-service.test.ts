@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { callUnary } from '../../test/support/call-method.ts';
 import { noAbort, ofKind } from '../../test/support/expectations.ts';
 import { fakeCall } from '../../test/support/fake-call.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { OpenAuthorizer, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
 import { MemoryBlobStore } from '../cas/memory-blob-store.ts';
 import { type Digest, digestToWire } from '../digest/digest.ts';
@@ -21,7 +22,9 @@ import { Semaphore } from '../system/semaphore.ts';
 import { type ActionCacheOptions, actionCacheMethods } from './action-cache-service.ts';
 import { CompleteActionStore } from './complete-action-store.ts';
 import { EntryActionStore } from './entry-action-store.ts';
+import { MissHistory } from './misses/miss-history.ts';
 
+const clock = new FakeClock();
 const { getActionResult, updateActionResult } = ActionCacheDefinition.methods;
 
 const COMMAND = Buffer.from(Command.encode(Command.fromPartial({ arguments: ['true'] })).finish());
@@ -35,10 +38,20 @@ const OUT_DIGEST = digestToWire(digestOf('sha256', OUT));
 describe('actionCacheMethods', () => {
   let blobs: MemoryBlobStore;
   let methods: readonly Method[];
+  let history: MissHistory;
 
   const serve = (overrides: Partial<ActionCacheOptions> = {}): void => {
-    const limits = { maxTreeBytes: 1000, maxTreeDirectories: 10, maxTreeDepth: 5, maxDirectoryBytes: 1000 };
-    const entries = new EntryActionStore(new MemoryEntryStore({ maxBytes: 100_000, maxEntryBytes: 50_000 }));
+    const limits = {
+      maxTreeBytes: 1000,
+      maxTreeDirectories: 10,
+      maxTreeDepth: 5,
+      maxDirectoryBytes: 1000,
+      treeCacheBytes: 10_000,
+    };
+    const entries = new EntryActionStore(new MemoryEntryStore({ clock, maxBytes: 100_000, maxEntryBytes: 50_000 }), {
+      clock,
+      maxAgeMs: 0,
+    });
     methods = actionCacheMethods(new CompleteActionStore(entries, blobs, new Semaphore(4), limits), blobs, {
       authorizer: new OpenAuthorizer(),
       instances: new InstanceNames(),
@@ -46,6 +59,7 @@ describe('actionCacheMethods', () => {
       maxResultBytes: 5000,
       requireAction: true,
       maxActionBytes: 1000,
+      observer: history,
       ...overrides,
     });
   };
@@ -58,6 +72,7 @@ describe('actionCacheMethods', () => {
   beforeEach(async () => {
     blobs = new MemoryBlobStore({ maxBytes: 1_000_000 });
     for (const bytes of [COMMAND, ACTION, OUT]) await put(bytes);
+    history = new MissHistory(clock, { maxActions: 10 });
     serve();
   });
 
@@ -165,5 +180,25 @@ describe('actionCacheMethods', () => {
     await assert.rejects(get(), ofKind('result-not-found'));
     serve({ instances: new InstanceNames([parseInstanceName('main')]) });
     await assert.rejects(get(), ofKind('invalid-argument'));
+  });
+
+  it('tells the history of hits, misses, results that are stored and results that are not', async () => {
+    const requestMetadata = RequestMetadata.fromPartial({ targetId: '//a', actionMnemonic: 'Link' });
+    const key = { instance: parseInstanceName(''), action: digestOf('sha256', ACTION) };
+    const call = (): ReturnType<typeof fakeCall> => fakeCall({ requestMetadata });
+    const request = { actionDigest: ACTION_DIGEST };
+    await assert.rejects(callUnary(methods, getActionResult, request, call()), ofKind('result-not-found'));
+    assert.deepEqual(history.find(key)?.miss, { reason: 'never-seen' });
+    assert.equal(history.find(key)?.group?.mnemonic, 'Link');
+    const tooLarge = { ...request, actionResult: { outputFiles: [{ path: 'x'.repeat(5000) }] } };
+    await assert.rejects(callUnary(methods, updateActionResult, tooLarge, call()), ofKind('too-large'));
+    await assert.rejects(get(), ofKind('result-not-found'));
+    const because = { kind: 'too-large' };
+    assert.deepEqual(history.find(key)?.miss, { reason: 'not-cached', because, atMs: clock.nowMs() });
+    await update();
+    assert.equal(history.find(key)?.storedMs, clock.nowMs());
+    clock.advance(5);
+    await get();
+    assert.equal(history.find(key)?.seenMs, clock.nowMs());
   });
 });

@@ -18,6 +18,9 @@ import { decode, type Method, methodPath } from '../rpc/methods.ts';
 import { asBuffer, WireReader, WireType } from '../system/protobuf-wire.ts';
 import { type ActionStore, resultFromBytes, type StoredResult } from './action-store.ts';
 import { inlineOutputs } from './inline-outputs.ts';
+import { lookUpResult } from './look-up-result.ts';
+import { storeCauseOf } from './misses/miss.ts';
+import type { ResultObserver } from './misses/result-observer.ts';
 import { storeResult } from './store-result.ts';
 
 /** Collaborators and limits of the service. */
@@ -32,6 +35,8 @@ export interface ActionCacheOptions {
   readonly requireAction: boolean;
   /** Largest Action message that is read for that. */
   readonly maxActionBytes: number;
+  /** Is told of lookups and of results that are stored, or are not. */
+  readonly observer: ResultObserver;
 }
 
 const { methods } = ActionCacheDefinition;
@@ -70,7 +75,8 @@ class ActionCacheService {
   async get(encoded: Uint8Array, call: Call): Promise<Uint8Array> {
     const request = decode(GetActionResultRequest, encoded);
     const key = await this.#admit(request, 'ac:read', call);
-    const result = await this.#actions.get(key, call.signal);
+    const results = { actions: this.#actions, observer: this.#options.observer };
+    const result = await lookUpResult(results, key, call.requestMetadata, call.signal);
     if (result === undefined) {
       throw new ReapiError('result-not-found', `no result for the action ${digestPath(key.action)}`);
     }
@@ -91,13 +97,20 @@ class ActionCacheService {
     const request = decode(UpdateActionResultRequest, encoded);
     const key = await this.#admit(request, 'ac:write', call);
     const result = resultOf(encoded);
-    if (this.#options.requireAction) await this.#checkAction(key.action, call.signal);
-    const stored = await storeResult({ actions: this.#actions, blobs: this.#blobs }, key, result, {
-      maxResultBytes: this.#options.maxResultBytes,
-      worker: call.requestMetadata?.toolDetails?.toolName || 'unknown client',
-      signal: call.signal,
-    });
-    return stored.bytes;
+    const { observer } = this.#options;
+    try {
+      if (this.#options.requireAction) await this.#checkAction(key.action, call.signal);
+      const stored = await storeResult({ actions: this.#actions, blobs: this.#blobs }, key, result, {
+        maxResultBytes: this.#options.maxResultBytes,
+        worker: call.requestMetadata?.toolDetails?.toolName || 'unknown client',
+        signal: call.signal,
+      });
+      observer.stored(key, call.requestMetadata);
+      return stored.bytes;
+    } catch (error) {
+      observer.notStored(key, storeCauseOf(error), call.requestMetadata);
+      throw error;
+    }
   }
 
   async #admit(

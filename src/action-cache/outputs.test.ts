@@ -16,7 +16,13 @@ describe('outputDigests', () => {
       stdoutDigest: digestToWire(stdout),
       stderrDigest: digestToWire(stderr),
     });
-    assert.deepEqual(outputDigests('sha256', result), { files: [file, stdout, stderr], trees: [tree], roots: [root] });
+    assert.deepEqual(outputDigests('sha256', result), {
+      files: [file, stdout, stderr],
+      directories: [
+        { kind: 'tree', path: 'd', digest: tree },
+        { kind: 'root-directory', path: 'd', digest: root },
+      ],
+    });
   });
 });
 

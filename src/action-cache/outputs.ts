@@ -2,14 +2,20 @@ import { type Digest, digestFromWire } from '../digest/digest.ts';
 import type { DigestFunction } from '../digest/digest-function.ts';
 import type { ActionResult, Digest as WireDigest } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 
-/** The blobs an action result refers to by itself, each with its role. Repeats are possible. */
+/** An output directory of a result, in one of its two forms; a result may give both. */
+export interface OutputDirectoryDigest {
+  /** A Tree message that holds all directories, or the root of separate Directory messages. */
+  readonly kind: 'tree' | 'root-directory';
+  /** As in the result. */
+  readonly path: string;
+  readonly digest: Digest;
+}
+
+/** The blobs an action result refers to by itself. Repeats are possible. */
 export interface OutputDigests {
-  /** Output files, stdout and stderr. */
+  /** Output files in order, then stdout and stderr. */
   readonly files: readonly Digest[];
-  /** Tree messages of output directories. */
-  readonly trees: readonly Digest[];
-  /** Root Directory messages of output directories. */
-  readonly roots: readonly Digest[];
+  readonly directories: readonly OutputDirectoryDigest[];
 }
 
 /**
@@ -18,19 +24,24 @@ export interface OutputDigests {
  */
 export function outputDigests(fn: DigestFunction, result: ActionResult): OutputDigests {
   const files: Digest[] = [];
-  const trees: Digest[] = [];
-  const roots: Digest[] = [];
-  const add = (into: Digest[], wire: WireDigest | undefined, field: string): void => {
-    if (!isEmptyMessage(wire)) into.push(digestFromWire(fn, wire, field));
+  const directories: OutputDirectoryDigest[] = [];
+  const addFile = (wire: WireDigest | undefined, field: string): void => {
+    if (!isEmptyMessage(wire)) files.push(digestFromWire(fn, wire, field));
   };
-  for (const file of result.outputFiles) add(files, file.digest, 'output_files.digest');
-  for (const directory of result.outputDirectories) {
-    add(trees, directory.treeDigest, 'output_directories.tree_digest');
-    add(roots, directory.rootDirectoryDigest, 'output_directories.root_directory_digest');
+  for (const file of result.outputFiles) addFile(file.digest, 'output_files.digest');
+  addFile(result.stdoutDigest, 'stdout_digest');
+  addFile(result.stderrDigest, 'stderr_digest');
+  for (const { path, treeDigest, rootDirectoryDigest } of result.outputDirectories) {
+    if (!isEmptyMessage(treeDigest)) {
+      const digest = digestFromWire(fn, treeDigest, 'output_directories.tree_digest');
+      directories.push({ kind: 'tree', path, digest });
+    }
+    if (!isEmptyMessage(rootDirectoryDigest)) {
+      const digest = digestFromWire(fn, rootDirectoryDigest, 'output_directories.root_directory_digest');
+      directories.push({ kind: 'root-directory', path, digest });
+    }
   }
-  add(files, result.stdoutDigest, 'stdout_digest');
-  add(files, result.stderrDigest, 'stderr_digest');
-  return { files, trees, roots };
+  return { files, directories };
 }
 
 /** Whether a digest is absent, or a message without any field set. */

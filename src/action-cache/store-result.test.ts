@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { noAbort, ofKind } from '../../test/support/expectations.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { MemoryBlobStore } from '../cas/memory-blob-store.ts';
 import { digestToWire } from '../digest/digest.ts';
 import { digestOf } from '../digest/hasher.ts';
@@ -12,6 +13,7 @@ import { storeResult } from './store-result.ts';
 
 type PartialResult = Parameters<typeof ActionResult.fromPartial>[0];
 
+const clock = new FakeClock();
 const KEY = { instance: parseInstanceName(''), action: digestOf('sha256', Buffer.from('action')) };
 const UNKNOWN_FIELD = Buffer.of(0xa0, 0x06, 0x07);
 const digest = (text: string) => digestOf('sha256', Buffer.from(text));
@@ -23,7 +25,10 @@ describe('storeResult', () => {
 
   beforeEach(() => {
     blobs = new MemoryBlobStore({ maxBytes: 100_000 });
-    actions = new EntryActionStore(new MemoryEntryStore({ maxBytes: 100_000, maxEntryBytes: 50_000 }));
+    actions = new EntryActionStore(new MemoryEntryStore({ clock, maxBytes: 100_000, maxEntryBytes: 50_000 }), {
+      clock,
+      maxAgeMs: 0,
+    });
   });
 
   const store = (result: PartialResult, maxResultBytes = 10_000): Promise<StoredResult> => {

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { ExecutionWorld, idleSlot, instance, never, passed, SCHEDULER } from '../../test/support/execution-world.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { MissHistory } from '../action-cache/misses/miss-history.ts';
+import type { ActionKey } from '../digest/action-key.ts';
 import { digestOf } from '../digest/hasher.ts';
 import { isKind, ReapiError } from '../errors.ts';
-import { ActionResult, ExecuteResponse } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import {
+  ActionResult,
+  ExecuteResponse,
+  RequestMetadata,
+} from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 
 describe('Executions', () => {
   it('runs an action on a worker and answers with its result, kept for the next time (R-EX-34)', async () => {
@@ -148,5 +155,64 @@ describe('Executions', () => {
     const { name } = world.start(await world.action('a'));
     await world.executions.settle();
     assert.equal((await world.finished(name)).status?.code, 14);
+  });
+
+  describe('tells the history of results', () => {
+    const history = (): MissHistory => new MissHistory(new FakeClock(), { maxActions: 10 });
+    const metadata = RequestMetadata.fromPartial({ targetId: '//a', actionMnemonic: 'Link' });
+
+    it('who asks, with the lookup', async () => {
+      const asked: unknown[] = [];
+      const world = new ExecutionWorld({
+        lookUp: async (key, _, requestMetadata) => {
+          asked.push(key.action.hash, requestMetadata);
+          return passed;
+        },
+      });
+      const key = await world.action('a');
+      const inline = async (result: ActionResult): Promise<ActionResult> => result;
+      const request = { key, skipCacheLookup: false, priority: 0, requestMetadata: metadata, inline };
+      await world.finished(world.executions.start(request).name);
+      assert.deepEqual(asked, [key.action.hash, metadata]);
+    });
+
+    it('that nobody asked', async () => {
+      const observer = history();
+      const world = new ExecutionWorld({ observer });
+      const [skipped, uncacheable] = [await world.action('a'), await world.action('b', true)];
+      world.start(skipped, { skipCacheLookup: true });
+      world.start(uncacheable);
+      await world.quiet();
+      assert.deepEqual(observer.find(skipped)?.miss, { reason: 'skipped', because: 'skip-cache-lookup' });
+      assert.deepEqual(observer.find(uncacheable)?.miss, { reason: 'skipped', because: 'do-not-cache' });
+    });
+
+    it('that there is no result, and why', async () => {
+      const observer = history();
+      const world = new ExecutionWorld({ observer });
+      const invalid = { instance, action: digestOf('sha256', Buffer.from('nowhere')) };
+      await world.finished(world.start(invalid).name);
+      const cancelled = await world.action('a');
+      const { name } = world.start(cancelled);
+      await world.quiet();
+      world.executions.cancel(name);
+      await world.finished(name);
+      const causeOf = (key: ActionKey): unknown => {
+        const miss = observer.explain(key, { reason: 'absent' });
+        return miss.reason === 'not-cached' ? miss.because.kind : miss.reason;
+      };
+      assert.deepEqual([causeOf(invalid), causeOf(cancelled)], ['invalid', 'cancelled']);
+    });
+
+    it('nothing of a result that could not be inlined', async () => {
+      const observer = history();
+      const world = new ExecutionWorld({ observer });
+      const key = await world.action('a');
+      const inline = (): Promise<ActionResult> => Promise.reject(new ReapiError('unavailable', 'no answer'));
+      const request = { key, skipCacheLookup: false, priority: 0, requestMetadata: undefined, inline };
+      world.cached.set(key.action.hash, passed);
+      assert.equal((await world.finished(world.executions.start(request).name)).status?.code, 14);
+      assert.equal(observer.find(key), undefined);
+    });
   });
 });

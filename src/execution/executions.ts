@@ -1,3 +1,5 @@
+import { executionCauseOf } from '../action-cache/misses/miss.ts';
+import type { ResultObserver } from '../action-cache/misses/result-observer.ts';
 import type { ActionKey } from '../digest/action-key.ts';
 import { ReapiError } from '../errors.ts';
 import {
@@ -8,6 +10,7 @@ import {
 import type { Status } from '../gen/google/rpc/status.ts';
 import type { Log } from '../system/log.ts';
 import type { ExecutionReport } from './execution-work.ts';
+import { type InputLeases, inputsOf } from './input-leases.ts';
 import type { OperationState, Operations } from './operations.ts';
 import type { ActionPreparer } from './prepare-action.ts';
 import type { MergePolicy, Outcome } from './scheduler/events.ts';
@@ -29,8 +32,16 @@ export interface ExecutionParts {
   readonly operations: Operations;
   readonly host: SchedulerHost;
   readonly preparer: ActionPreparer;
-  /** A complete result, or undefined (R-EX-14). */
-  readonly lookUp: (key: ActionKey, signal: AbortSignal) => Promise<ActionResult | undefined>;
+  /** A complete result, or undefined (R-EX-14). `metadata` is what the build tool says of the action. */
+  readonly lookUp: (
+    key: ActionKey,
+    signal: AbortSignal,
+    metadata: RequestMetadata | undefined,
+  ) => Promise<ActionResult | undefined>;
+  /** Is told of actions that run without a lookup, and of those that end without a result. */
+  readonly observer?: ResultObserver;
+  /** Keeps the inputs of what is queued or runs. */
+  readonly inputs?: InputLeases;
   /** How a failure is said inside a response. */
   readonly statusOf: (error: unknown) => Status;
   readonly log: Log;
@@ -95,36 +106,46 @@ export class Executions {
   async #begin(name: string, live: Live): Promise<void> {
     try {
       const cached = await this.#prepareAndSubmit(name, live);
-      if (cached !== undefined) this.#complete(name, okResponse(cached, true));
+      if (cached === undefined) return;
+      this.#complete(name, okResponse(await live.request.inline(cached, live.abort.signal), true));
     } catch (error) {
-      this.#complete(name, this.#failedResponse(live.abort.signal.aborted ? live.abort.signal.reason : error));
+      this.#complete(name, this.#failedResponse(whatEnded(live, error)));
     }
   }
 
   /** In the order of R-EX-13. Returns a cached result instead of submitting. */
   async #prepareAndSubmit(name: string, live: Live): Promise<ActionResult | undefined> {
-    const { preparer, host, lookUp } = this.#parts;
+    const { preparer, host, lookUp, observer, inputs } = this.#parts;
     const { request } = live;
     const { signal } = live.abort;
-    const action = await preparer.load(request.key, signal);
-    if (!request.skipCacheLookup && !action.doNotCache) {
-      const cached = await lookUp(request.key, signal);
-      if (cached !== undefined && cached.exitCode === 0) return request.inline(cached, signal);
+    try {
+      const action = await preparer.load(request.key, signal);
+      if (request.skipCacheLookup || action.doNotCache) {
+        const because = action.doNotCache ? 'do-not-cache' : 'skip-cache-lookup';
+        observer?.skipped(request.key, because, request.requestMetadata);
+      } else {
+        const cached = await lookUp(request.key, signal, request.requestMetadata);
+        if (cached !== undefined && cached.exitCode === 0) return cached;
+      }
+      const { work, needs } = await preparer.prepare(request.key, action, signal);
+      signal.throwIfAborted();
+      inputs?.hold(name, inputsOf(request.key.action, action));
+      live.isSubmitted = true;
+      host.apply({
+        type: 'submit',
+        operation: name,
+        key: request.key,
+        needs,
+        priority: request.priority,
+        merge: mergePolicy(request.skipCacheLookup, action.doNotCache),
+        work: { ...work, requestMetadata: request.requestMetadata },
+      });
+      if (!live.isWatched) host.apply({ type: 'detach', operation: name });
+      return undefined;
+    } catch (error) {
+      this.#endedWithout(request, whatEnded(live, error));
+      throw error;
     }
-    const { work, needs } = await preparer.prepare(request.key, action, signal);
-    signal.throwIfAborted();
-    live.isSubmitted = true;
-    host.apply({
-      type: 'submit',
-      operation: name,
-      key: request.key,
-      needs,
-      priority: request.priority,
-      merge: mergePolicy(request.skipCacheLookup, action.doNotCache),
-      work: { ...work, requestMetadata: request.requestMetadata },
-    });
-    if (!live.isWatched) host.apply({ type: 'detach', operation: name });
-    return undefined;
   }
 
   async #answer(name: string, live: Live, outcome: Outcome<ExecutionReport>): Promise<void> {
@@ -136,12 +157,21 @@ export class Executions {
   }
 
   async #responseOf(live: Live, outcome: Outcome<ExecutionReport>): Promise<ExecuteResponse> {
-    if (outcome.type === 'failed') return this.#failedResponse(outcome.error);
+    if (outcome.type === 'failed') {
+      this.#endedWithout(live.request, outcome.error);
+      return this.#failedResponse(outcome.error);
+    }
     const { response } = outcome.result;
     const result = response.result && (await live.request.inline(response.result, live.abort.signal));
     const notRecorded = outcome.recordFailed && `the result could not be cached: ${outcome.recordFailed.message}`;
     const message = [response.message, notRecorded].filter((text) => text !== undefined && text !== '').join('\n');
     return { ...response, result, cachedResult: false, message };
+  }
+
+  /** Tells that there is no result to keep. */
+  #endedWithout({ key, requestMetadata }: ExecutionRequest, error: unknown): void {
+    const cause = executionCauseOf(error instanceof ReapiError ? error.kind : 'internal');
+    this.#parts.observer?.notStored(key, cause, requestMetadata);
   }
 
   #failedResponse(error: unknown): ExecuteResponse {
@@ -152,6 +182,7 @@ export class Executions {
 
   #complete(name: string, response: ExecuteResponse): void {
     this.#live.delete(name);
+    this.#parts.inputs?.release(name);
     // The encoder's buffer may be larger than what it wrote.
     const encoded = Uint8Array.from(ExecuteResponse.encode(response).finish());
     this.#parts.operations.finish(name, encoded);
@@ -170,6 +201,11 @@ export class Executions {
       .finally(() => this.#running.delete(tracked));
     this.#running.add(tracked);
   }
+}
+
+/** Why an operation that was not submitted yet could not be: it was cancelled, or `error`. */
+function whatEnded({ abort }: Live, error: unknown): unknown {
+  return abort.signal.aborted ? abort.signal.reason : error;
 }
 
 function okResponse(result: ActionResult, cachedResult: boolean): ExecuteResponse {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ActionStore, resultFromBytes, resultFromMessage } from '../../src/action-cache/action-store.ts';
+import type { StoreMiss } from '../../src/action-cache/misses/miss.ts';
 import type { ActionKey } from '../../src/digest/action-key.ts';
 import { digestOf } from '../../src/digest/hasher.ts';
 import { parseInstanceName } from '../../src/digest/instance-name.ts';
@@ -40,5 +41,27 @@ export function actionStoreContract(open: () => ActionStore): void {
       { ...key, action: { ...action, sizeBytes: action.sizeBytes + 1 } },
     ];
     for (const other of others) assert.equal(await store.get(other, noAbort()), undefined);
+  });
+
+  it('gives every miss exactly one reason, and a hit none', async () => {
+    const store = open();
+    const misses: StoreMiss[] = [];
+    await store.get(key, noAbort(), (miss) => misses.push(miss));
+    assert.deepEqual(misses, [{ reason: 'absent' }]);
+    await store.put(key, result(1), noAbort());
+    await store.get(key, noAbort(), (miss) => misses.push(miss));
+    assert.equal(misses.length, 1);
+  });
+
+  it('removes a result of one key until it is put again, and says whether there was one', async () => {
+    const store = open();
+    const other = { ...key, instance: parseInstanceName('') };
+    assert.equal(await store.remove(key, noAbort()), false);
+    for (const each of [key, other]) await store.put(each, result(1), noAbort());
+    assert.equal(await store.remove(key, noAbort()), true);
+    assert.equal(await store.get(key, noAbort()), undefined);
+    assert.notEqual(await store.get(other, noAbort()), undefined);
+    await store.put(key, result(2), noAbort());
+    assert.equal((await store.get(key, noAbort()))?.message.exitCode, 2);
   });
 }

@@ -5,7 +5,7 @@ import { type Digest, digestToWire } from '../../src/digest/digest.ts';
 import { digestOf } from '../../src/digest/hasher.ts';
 import { parseInstanceName } from '../../src/digest/instance-name.ts';
 import type { ReapiError } from '../../src/errors.ts';
-import { Executions } from '../../src/execution/executions.ts';
+import { type ExecutionParts, Executions } from '../../src/execution/executions.ts';
 import { type OperationState, Operations } from '../../src/execution/operations.ts';
 import { ActionPreparer } from '../../src/execution/prepare-action.ts';
 import { DEFAULT_OPTIONS } from '../../src/execution/scheduler/options.ts';
@@ -59,7 +59,8 @@ export class ExecutionWorld {
   readonly host: SchedulerHost;
   readonly executions: Executions;
 
-  constructor() {
+  /** @param parts what is different from, or beside, the usual. */
+  constructor(parts: Partial<ExecutionParts> = {}) {
     const matcher = new RuleMatcher({ rules: DEFAULT_RULES, unknown: 'exact' });
     this.host = new SchedulerHost(
       createScheduler(matcher, SCHEDULER),
@@ -86,6 +87,7 @@ export class ExecutionWorld {
       lookUp: async (key) => this.cached.get(key.action.hash),
       statusOf: toWireStatus,
       log: NO_LOG,
+      ...parts,
     });
   }
 
