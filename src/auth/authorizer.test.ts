@@ -5,7 +5,10 @@ import { type Authorizer, demand, OpenAuthorizer, type Permission, ReadOnlyAutho
 import { ANONYMOUS, EMBEDDED_WORKER } from './principal.ts';
 
 const MAIN = parseInstanceName('main');
-const ALL: readonly Permission[] = ['cas:read', 'cas:write', 'ac:read', 'ac:write', 'execute', 'worker', 'operate'];
+const ALL: readonly Permission[] = [
+  ...(['cas:read', 'cas:write', 'ac:read', 'ac:write'] as const),
+  ...(['execute', 'worker', 'operate', 'admin'] as const),
+];
 const NOBODY: Authorizer = { allows: () => Promise.resolve(false) };
 const BROKEN: Authorizer = { allows: () => Promise.reject(new ReapiError('unavailable', 'no policy service')) };
 

@@ -2,8 +2,11 @@ import type { InstanceName } from '../digest/instance-name.ts';
 import { ReapiError } from '../errors.ts';
 import type { Principal } from './principal.ts';
 
-/** What a principal may do under an instance name. `worker`: take work; `operate`: drain, look into queues. */
-export type Permission = 'cas:read' | 'cas:write' | 'ac:read' | 'ac:write' | 'execute' | 'worker' | 'operate';
+/**
+ * What a principal may do under an instance name. `worker`: take work; `operate`: drain, look into queues, stores and the
+ * history of misses; `admin`: throw away what is stored.
+ */
+export type Permission = 'cas:read' | 'cas:write' | 'ac:read' | 'ac:write' | 'execute' | 'worker' | 'operate' | 'admin';
 
 /** May `who` do `what` under `where`? Answers false instead of throwing; throws only if it cannot tell. */
 export interface Authorizer {
@@ -17,7 +20,10 @@ export class OpenAuthorizer implements Authorizer {
   }
 }
 
-/** Narrows another authorizer to reading (`--read-only`): no uploads, no action results, hence no execution. */
+/** What changes what a server answers. */
+const CHANGING: ReadonlySet<Permission> = new Set(['cas:write', 'ac:write', 'execute', 'worker', 'admin']);
+
+/** Narrows another authorizer to reading (`--read-only`): no uploads, no action results, hence no execution; no removals. */
 export class ReadOnlyAuthorizer implements Authorizer {
   readonly #inner: Authorizer;
 
@@ -26,7 +32,7 @@ export class ReadOnlyAuthorizer implements Authorizer {
   }
 
   async allows(who: Principal, what: Permission, where: InstanceName): Promise<boolean> {
-    if (what === 'cas:write' || what === 'ac:write' || what === 'execute' || what === 'worker') return false;
+    if (CHANGING.has(what)) return false;
     return this.#inner.allows(who, what, where);
   }
 }

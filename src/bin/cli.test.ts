@@ -49,6 +49,9 @@ async function run(args: readonly string[], peer: Peer = {}): Promise<Run> {
     err: (text) => {
       err += text;
     },
+    openLocalStore: () => Promise.reject(new Error('no store was asked for')),
+    writeOut: () => Promise.resolve(true),
+    isTerminal: { out: false, err: false },
     onStopSignal: () => () => undefined,
     notify: () => Promise.resolve(undefined),
     environment: peer.environment ?? {},
@@ -171,7 +174,19 @@ describe('gantry', () => {
     assert.match((await run(['--version'])).out, /^\d+\.\d+\.\d+\n$/);
     const help = await run(['--help']);
     assert.equal(help.code, 0);
-    for (const command of ['serve', 'server', 'worker', 'config', 'health', 'version']) {
+    for (const command of [
+      'serve',
+      'server',
+      'worker',
+      'config',
+      'health',
+      'store',
+      'cat',
+      'ls',
+      'ac',
+      'why-miss',
+      'version',
+    ]) {
       assert.match(help.out, new RegExp(`^  ${command}\\b`, 'm'));
     }
   });

@@ -1,25 +1,30 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { stringify } from 'yaml';
+import { UsageError } from '../compose/operator/usage-error.ts';
 import type { RunningRole } from '../compose/roles.ts';
-import { dialTarget } from '../config/address.ts';
-import { FLAG_KEYS, type FlagKey, type FlagValue, overrideOf } from '../config/flags.ts';
-import { type Config, type ConfigurationProblem, type Environment, loadConfig } from '../config/load.ts';
+import { FLAG_KEYS } from '../config/flags.ts';
+import type { Config } from '../config/load.ts';
 import { nearest } from '../config/nearest.ts';
+import {
+  type ConfigurationSurroundings,
+  configurable,
+  type Given,
+  load,
+  type ServerFlags,
+  serverTarget,
+  withServerFlags,
+} from './load-configuration.ts';
+import { addOperatorCommands, type OperatorSurroundings } from './operator-commands.ts';
 import { EXIT, runRole, type Surroundings } from './run-role.ts';
 
 /** What the program needs of the rest of the project and of the process. */
-export interface CliDependencies extends Surroundings {
+export interface CliDependencies extends Surroundings, OperatorSurroundings, ConfigurationSurroundings {
   readonly roles: Readonly<Record<'serve' | 'server' | 'worker', (config: Config) => Promise<RunningRole>>>;
   /** Whether the server at an address says that it serves. @throws if it cannot be reached. */
   readonly checkHealth: (target: string, timeoutMs: number) => Promise<boolean>;
-  /** Default: the process's. */
-  readonly environment?: Environment;
 }
-
-/** A wrong flag or configuration: exit code 2. */
-class UsageError extends Error {}
 
 /** How long `gantry health` waits if it is not told otherwise, in seconds. */
 const HEALTH_TIMEOUT_SECONDS = '5';
@@ -65,6 +70,7 @@ function createProgram(dependencies: CliDependencies, exit: (code: number) => vo
   addRole('worker', 'worker for a server elsewhere', false);
   addConfigCommand(program, dependencies);
   addHealthCommand(program, dependencies, exit);
+  addOperatorCommands(program, dependencies, () => exit(EXIT.failure));
   program
     .command('version')
     .description('print the version')
@@ -86,57 +92,16 @@ function addConfigCommand(program: Command, dependencies: CliDependencies): void
 }
 
 function addHealthCommand(program: Command, dependencies: CliDependencies, exit: (code: number) => void): void {
-  program
-    .command('health')
-    .description('ask a server whether it serves; exit code 0 if it does')
-    .option('--config <file>', 'configuration file, for the address')
-    .option('--server <address>', 'HOST:PORT or unix:/path; default: where this configuration listens')
+  withServerFlags(program.command('health').description('ask a server whether it serves; exit code 0 if it does'))
     .option('--timeout-seconds <seconds>', 'how long to wait', HEALTH_TIMEOUT_SECONDS)
-    .action(async (given: { config?: string; server?: string; timeoutSeconds: string }) => {
+    .action(async (given: ServerFlags & { timeoutSeconds: string }) => {
       const timeoutMs = Number(given.timeoutSeconds) * 1000;
       if (!(timeoutMs > 0)) throw new UsageError('--timeout-seconds must be a number above 0');
-      const address =
-        given.server ?? localAddress(load({ ...(given.config && { config: given.config }) }, dependencies));
-      const target = dialTarget(address);
-      if (target === undefined) throw new UsageError(`"${address}" is not an address; use HOST:PORT or unix:/path`);
+      const target = serverTarget(given, dependencies);
       const isServing = await dependencies.checkHealth(target, timeoutMs);
       dependencies.out(isServing ? 'SERVING\n' : 'NOT_SERVING\n');
       exit(isServing ? EXIT.success : EXIT.failure);
     });
-}
-
-/** Flags by attribute name, as commander hands them over. */
-type Given = Readonly<Record<string, FlagValue | undefined>>;
-
-function configurable(command: Command, flags: readonly FlagKey[]): Command {
-  command.option('--config <file>', 'configuration file, YAML or JSON');
-  for (const flag of flags) {
-    const option = new Option(flag.syntax, flag.help);
-    if (flag.isRepeatable) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
-    command.addOption(option);
-  }
-  return command;
-}
-
-/** @throws UsageError listing every problem. */
-function load(given: Given, dependencies: CliDependencies): Config {
-  const flags = FLAG_KEYS.flatMap((flag) => {
-    const value = given[new Option(flag.syntax).attributeName()];
-    return value === undefined ? [] : [overrideOf(flag, value)];
-  });
-  const { config: file } = given;
-  const loaded = loadConfig({
-    flags,
-    ...(typeof file === 'string' && { file }),
-    ...(dependencies.environment && { environment: dependencies.environment }),
-  });
-  if (!loaded.ok) throw new UsageError(['the configuration is wrong:', ...loaded.problems.map(line)].join('\n'));
-  for (const warning of loaded.warnings) dependencies.err(`gantry: ${warning}\n`);
-  return loaded.config;
-}
-
-function line({ source, key, message }: ConfigurationProblem): string {
-  return `  ${[source, key, message].filter((part) => part !== '').join(': ')}`;
 }
 
 /** With a default command every unknown word would be taken for an argument of it. */
@@ -146,11 +111,6 @@ function refuseUnknownCommand(program: Command, word: string | undefined): void 
   if (known.includes(word)) return;
   const near = nearest(word, known);
   throw new UsageError(`unknown command "${word}"${near === undefined ? '' : `; did you mean ${near}?`}`);
-}
-
-/** Where a client on this machine finds the server that this configuration starts. */
-function localAddress(config: Config): string {
-  return config.listen.grpc.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
 }
 
 function runOptionsOf(config: Config) {

@@ -1,16 +1,21 @@
 #!/usr/bin/env node
 import { checkHealth } from '../compose/health.ts';
+import { openLocalStore } from '../compose/operator/open-local-store.ts';
 import { serve, server, worker } from '../compose/roles.ts';
 import { runCli } from './cli.ts';
 import { notifyServiceManager } from './notify-service-manager.ts';
+import { writeOut } from './write-out.ts';
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 const exitCode = await runCli(process.argv.slice(2), {
   roles: { serve, server, worker },
   checkHealth,
+  openLocalStore,
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
+  writeOut: (bytes) => writeOut(process.stdout, bytes),
+  isTerminal: { out: process.stdout.isTTY === true, err: process.stderr.isTTY === true },
   onStopSignal: (handler) => {
     for (const signal of SIGNALS) process.on(signal, handler);
     return () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { RunningRole } from '../compose/roles.ts';
-import { type RunOptions, runRole, type Surroundings } from './run-role.ts';
+import { type RunOptions, runRole, type Surroundings, untilStopped } from './run-role.ts';
 
 const options: RunOptions = { hostName: 'h', isReadOnly: false, graceMs: 7000 };
 
@@ -140,5 +140,36 @@ describe('runRole', () => {
     world.signal();
     world.stopped.resolve();
     assert.equal(await code, 0);
+  });
+});
+
+describe('untilStopped', () => {
+  function signals() {
+    const handlers = new Set<() => void>();
+    const onStopSignal = (handler: () => void): (() => void) => {
+      handlers.add(handler);
+      return () => handlers.delete(handler);
+    };
+    return { handlers, onStopSignal };
+  }
+
+  it('aborts at the first signal, and leaves the next one to the system', async () => {
+    const { handlers, onStopSignal } = signals();
+    await untilStopped({ onStopSignal }, async (signal) => {
+      assert.equal(signal.aborted, false);
+      for (const handler of handlers) handler();
+      assert.equal(signal.aborted, true);
+      assert.equal(handlers.size, 0);
+    });
+  });
+
+  it('gives the result and listens no longer', async () => {
+    const { handlers, onStopSignal } = signals();
+    assert.equal(await untilStopped({ onStopSignal }, async () => 7), 7);
+    await assert.rejects(
+      untilStopped({ onStopSignal }, () => Promise.reject(new Error('it failed'))),
+      /it failed/,
+    );
+    assert.equal(handlers.size, 0);
   });
 });

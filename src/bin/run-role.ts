@@ -58,6 +58,23 @@ export async function runRole(
   }
 }
 
+/** Runs a command with a signal that aborts at the first SIGINT or SIGTERM; the next one ends the process. */
+export async function untilStopped<T>(
+  { onStopSignal }: Pick<Surroundings, 'onStopSignal'>,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stopping = new AbortController();
+  const unsubscribe = onStopSignal(() => {
+    stopping.abort();
+    unsubscribe();
+  });
+  try {
+    return await work(stopping.signal);
+  } finally {
+    unsubscribe();
+  }
+}
+
 async function announce(running: RunningRole, surroundings: Surroundings, options: RunOptions): Promise<void> {
   surroundings.out(readyBlock(running.ready, options));
   report(await surroundings.notify('READY=1'), surroundings);
