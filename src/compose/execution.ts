@@ -1,4 +1,4 @@
-import { type ActionStore, resultFromMessage } from '../action-cache/action-store.ts';
+import { resultFromMessage } from '../action-cache/action-store.ts';
 import { inlineOutputs } from '../action-cache/inline-outputs.ts';
 import type { Authorizer } from '../auth/authorizer.ts';
 import type { BlobStore } from '../cas/blob-store.ts';
@@ -18,12 +18,13 @@ import { createScheduler } from '../execution/scheduler/scheduler.ts';
 import { SchedulerHost } from '../execution/scheduler-host.ts';
 import type { PlatformMatcher } from '../platform/platform.ts';
 import type { Method } from '../rpc/methods.ts';
-import { toWireStatus } from '../rpc/status.ts';
+import { kindOfCode, toWireStatus } from '../rpc/status.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Lifecycle } from '../system/lifecycle.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Random } from '../system/random.ts';
+import type { CacheSide } from './cache.ts';
 import { createMatcher } from './platform.ts';
 
 /** What execution stands on. */
@@ -34,7 +35,7 @@ export interface ExecutionDependencies {
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
   readonly blobs: BlobStore;
-  readonly results: ActionStore;
+  readonly cache: Pick<CacheSide, 'results' | 'observer' | 'lookUp'>;
   readonly authorizer: Authorizer;
   readonly instances: InstanceNames;
   /** Aborts when the server begins to stop. */
@@ -57,7 +58,7 @@ export const NODE_PROPERTIES: readonly string[] = ['mtime', 'unix_mode'];
 
 /** Joins queue, scheduler and services. The lifecycle stops them. */
 export function createExecution(config: Config, dependencies: ExecutionDependencies): ExecutionSide {
-  const { clock, random, log, blobs, results, authorizer, instances } = dependencies;
+  const { clock, random, log, blobs, cache, authorizer, instances } = dependencies;
   const { execution } = config;
   const { maxResultBytes } = config.actionCache;
   const operations = new Operations(clock, random, {
@@ -67,10 +68,11 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
     heartbeatMs: execution.heartbeatSeconds * 1000,
   });
   const matcher = createMatcher(config);
+  const observed = { observer: cache.observer, kindOfCode };
   const host: SchedulerHost = new SchedulerHost(
     createScheduler(matcher, schedulerOptions(config, random)),
     {
-      record: (work, report) => recordResult({ actions: results, blobs, maxResultBytes }, work, report),
+      record: (work, report) => recordResult({ actions: cache.results, blobs, maxResultBytes, observed }, work, report),
       stage: (name, stage, message) => operations.advance(name, stage, message),
       finish: (name, outcome) => executions.finished(name, outcome),
       broken: dependencies.onBroken,
@@ -81,7 +83,8 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
     operations,
     host,
     preparer: createPreparer(config, blobs, matcher),
-    lookUp: async (key, signal) => (await results.get(key, signal))?.message,
+    lookUp: cache.lookUp,
+    observer: cache.observer,
     statusOf: toWireStatus,
     log,
   });

@@ -1,4 +1,7 @@
 import type { AddressInfo } from 'node:net';
+import { MissHistory } from '../action-cache/misses/miss-history.ts';
+import { missText } from '../action-cache/misses/miss-text.ts';
+import { adminMethods } from '../admin/admin-service.ts';
 import { type Authorizer, OpenAuthorizer, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
 import { ANONYMOUS, EMBEDDED_WORKER, type Principal } from '../auth/principal.ts';
 import { parseAddress } from '../config/address.ts';
@@ -68,22 +71,37 @@ export async function startServer(config: Config, roles: ServerRoles): Promise<R
 }
 
 async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole> {
-  const { config, clock, log, metrics, lifecycle, health, stopping } = ground;
+  const { config, clock, metrics, lifecycle, health, stopping } = ground;
   metrics.addProcess();
   const folder = await DataFolder.open(config.dataFolder);
   lifecycle.add('the data folder', () => folder.release());
-  const { blobs, entries } = await openStores(folder, config, { clock, log, metrics, lifecycle });
+  const history = new MissHistory(clock, { maxActions: config.actionCache.missHistory });
+  const { blobs, entries, control } = await openStores(folder, config, {
+    ...ground,
+    onEntryEvicted: (hash, ageSeconds) => history.evicted(hash, ageSeconds),
+  });
   const access = { authorizer: createAuthorizer(config), instances: createInstanceNames(config) };
-  const cache = createCache(config, { ...access, clock, lifecycle, blobs, entries });
+  const cache = createCache(config, { ...ground, ...access, history, blobs, entries });
+  const admin = adminMethods({
+    ...{ ...access, control, clock },
+    actions: { remove: cache.removeResult },
+    misses: cache.explainer,
+    renderMiss: missText,
+  });
   const execution = createExecution(config, {
     ...ground,
     ...access,
     blobs,
-    results: cache.results,
+    cache,
     stopping: stopping.signal,
     onBroken: (error) => onBroken(ground, error),
   });
-  const served: readonly Method[] = [...cache.methods, ...execution.clientMethods, ...execution.workerMethods];
+  const served: readonly Method[] = [
+    ...cache.methods,
+    ...execution.clientMethods,
+    ...execution.workerMethods,
+    ...admin,
+  ];
   const methods = withMeta(health, served);
   const rpcMetrics = new RpcMetrics(
     metrics,

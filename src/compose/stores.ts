@@ -1,15 +1,22 @@
+import { existsSync } from 'node:fs';
 import type { BlobStore } from '../cas/blob-store.ts';
-import { FileBlobStore } from '../cas/file-blob-store.ts';
-import { MeteredBlobStore, type StoreCall } from '../cas/metered-blob-store.ts';
+import { MeteredBlobStore } from '../cas/metered-blob-store.ts';
+import { LocalStore } from '../cas/segment/local-store.ts';
+import type { StoreControl, StoreEvents } from '../cas/segment/store-report.ts';
+import { StoreCalls } from '../cas/store-calls.ts';
 import type { Config } from '../config/load.ts';
 import type { EntryStore } from '../entries/entry-store.ts';
-import { FileEntryStore } from '../entries/file-entry-store.ts';
-import type { FolderStats } from '../system/bounded-folder.ts';
+import { migrateFileEntries } from '../entries/file-entries.ts';
+import { isKind } from '../errors.ts';
 import type { Clock } from '../system/clock.ts';
-import type { DataFolder } from '../system/data-folder.ts';
+import { DataFolder } from '../system/data-folder.ts';
+import { NODE_FILE_SYSTEM } from '../system/file-system.ts';
 import type { Lifecycle } from '../system/lifecycle.ts';
 import type { Log } from '../system/log.ts';
-import type { GaugeValue, Metrics } from '../system/metrics.ts';
+import type { Metrics } from '../system/metrics.ts';
+import type { Random } from '../system/random.ts';
+import type { OfflineStore } from './operator/offline-store.ts';
+import { createStoreEvents, publishStoreCalls, publishStoreMetrics } from './store-metrics.ts';
 
 /** What everything else stores in. */
 export interface Stores {
@@ -17,85 +24,121 @@ export interface Stores {
   readonly entries: EntryStore;
 }
 
-/** What opening the stores takes. */
-export interface StoresParts {
+/** The stores, and what operators may ask of them. */
+export interface OpenedStores extends Stores {
+  readonly control: StoreControl;
+}
+
+/** What opening a store takes in every process. */
+interface StoreGround {
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
+}
+
+/** What opening the stores of a server takes. */
+export interface StoresParts extends StoreGround {
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
+  /** Told of entries that room was made of: SHA-256 of the key in hex, and the time since its last use. */
+  readonly onEntryEvicted: (hash: string, ageSeconds: number) => void;
 }
 
 /** Bytes of an entry beside the action result: its key and header. */
 const ENTRY_OVERHEAD_BYTES = 4096;
 
-/** Opens blobs and entries in the data folder; the lifecycle closes them. @throws as the stores do. */
-export async function openStores(folder: DataFolder, config: Config, parts: StoresParts): Promise<Stores> {
-  const { clock, log, metrics, lifecycle } = parts;
-  const shared = {
-    clock,
-    log,
-    minFreeBytes: config.store.minFreeBytes,
-    minRetentionMs: config.store.minRetentionSeconds * 1000,
-    sync: config.store.sync,
-  };
-  const files = await FileBlobStore.open(folder.sub('blobs'), { ...shared, maxBytes: config.store.maxSizeBytes });
-  lifecycle.add('the blob store', () => files.close());
-  const entries = await FileEntryStore.open(folder.sub('entries'), {
-    ...shared,
-    maxBytes: config.actionCache.maxSizeBytes,
-    maxEntryBytes: config.actionCache.maxResultBytes + ENTRY_OVERHEAD_BYTES,
-    // A result may go at any time: it is a miss then. Only blobs are promised.
-    minRetentionMs: 0,
-  });
-  lifecycle.add('the entry store', () => entries.close());
-  publishStats(metrics, { blobs: () => files.stats(), entries: () => entries.stats() });
-  return { blobs: new MeteredBlobStore(files, storeObserver(metrics), clock), entries };
-}
+/** The index is written down this often: a start after a crash replays what came after. */
+const CHECKPOINT_MS = 300_000;
 
-function storeObserver(metrics: Metrics): { observe(call: StoreCall): void } {
-  const calls = metrics.counter({
-    name: 'gantry_store_calls_total',
-    help: 'Calls to the blob store by operation and outcome.',
-    labels: ['operation', 'outcome'],
-  });
-  const bytes = metrics.counter({
-    name: 'gantry_store_bytes_total',
-    help: 'Blob bytes read from and written to the store.',
-    labels: ['operation'],
-  });
-  const lookups = metrics.counter({
-    name: 'gantry_store_lookups_total',
-    help: 'Digests asked for by FindMissingBlobs and completeness checks, by whether the blob was there.',
-    labels: ['result'],
-  });
-  return {
-    observe(call) {
-      const { operation, outcome } = call;
-      calls.add(1, { operation, outcome });
-      if (call.bytes > 0) bytes.add(call.bytes, { operation });
-      if (operation !== 'find-missing') return;
-      lookups.add(call.missing, { result: 'missing' });
-      lookups.add(call.blobs - call.missing, { result: 'present' });
+/** Where the parts of a store are in the data folder. `entries` is of the earlier version. */
+const FOLDERS = { segments: 'segments', files: 'blobs', earlierEntries: 'entries' };
+
+/** A limit that no disk has: a store that is only looked at is not made smaller. */
+const NO_LIMIT_BYTES = 2 ** 50;
+
+/** Opens blobs and entries in the data folder; the lifecycle closes them. @throws as the store does. */
+export async function openStores(folder: DataFolder, config: Config, parts: StoresParts): Promise<OpenedStores> {
+  const { clock, metrics, lifecycle, onEntryEvicted } = parts;
+  const counted = createStoreEvents(metrics);
+  const events: StoreEvents = {
+    ...counted,
+    evicted: (eviction) => {
+      counted.evicted(eviction);
+      if (eviction.what === 'entry') onEntryEvicted(eviction.hash, eviction.ageSeconds);
     },
   };
+  const { store } = config;
+  const local = await LocalStore.open(foldersIn(folder), {
+    ...optionsOf(parts, events),
+    sync: store.sync,
+    maxBytes: store.maxSizeBytes,
+    minFreeBytes: store.minFreeBytes,
+    minRetentionMs: store.minRetentionSeconds * 1000,
+    maxLeasedShare: store.maxLeasedShare,
+    maxEntryBytes: config.actionCache.maxResultBytes + ENTRY_OVERHEAD_BYTES,
+  });
+  lifecycle.add('the store', () => local.close());
+  await migrate(folder, local, parts.log);
+  publishStoreMetrics(metrics, () => local.stats());
+  const calls = new StoreCalls();
+  publishStoreCalls(metrics, calls);
+  return { blobs: new MeteredBlobStore(local.blobs, calls, clock), entries: local.entries, control: local };
 }
 
-type StatsByStore = Readonly<Record<string, () => FolderStats>>;
+/** Opens the store of a stopped server, to look at it. @throws precondition if a process owns the folder; unavailable. */
+export async function openOfflineStore(dataFolder: string, parts: StoreGround): Promise<OfflineStore> {
+  const folder = await DataFolder.open(dataFolder);
+  try {
+    const local = await LocalStore.open(foldersIn(folder), {
+      ...optionsOf(parts, { committed: () => undefined, evicted: () => undefined, refused: () => undefined }),
+      sync: 'group',
+      maxBytes: NO_LIMIT_BYTES,
+      minFreeBytes: 0,
+      minRetentionMs: 0,
+      maxLeasedShare: 1,
+      maxEntryBytes: 0,
+    });
+    const close = async (): Promise<void> => {
+      await local.close();
+      await folder.release();
+    };
+    return { control: local, close };
+  } catch (error) {
+    await folder.release();
+    throw error;
+  }
+}
 
-function publishStats(metrics: Metrics, stores: StatsByStore): void {
-  const gauge = (name: string, help: string, read: (stats: FolderStats) => number): void => {
-    metrics.gauge({ name, help, labels: ['store'] }, (): GaugeValue[] =>
-      Object.entries(stores).map(([store, stats]) => ({ labels: { store }, value: read(stats()) })),
-    );
+function foldersIn(folder: DataFolder) {
+  return { segments: folder.sub(FOLDERS.segments), files: folder.sub(FOLDERS.files) };
+}
+
+function optionsOf({ clock, random, log }: StoreGround, events: StoreEvents) {
+  return { clock, random, log, events, checkpointMs: CHECKPOINT_MS };
+}
+
+/** Action results of the earlier version become records. They are worth a rebuild each: room for them is not forced. */
+async function migrate(folder: DataFolder, local: LocalStore, log: Log): Promise<void> {
+  const earlier = folder.sub(FOLDERS.earlierEntries);
+  if (!existsSync(earlier)) return;
+  log.info('moving the action results of the earlier version into the store');
+  const dropped = { count: 0 };
+  const { entries } = local;
+  const into = {
+    async putWritten(key: string, value: Uint8Array, writtenMs: number, signal: AbortSignal): Promise<void> {
+      try {
+        await entries.putWritten(key, value, writtenMs, signal);
+      } catch (error) {
+        if (!isKind(error, 'quota-exceeded')) throw error;
+        dropped.count++;
+      }
+    },
   };
-  gauge('gantry_store_size_bytes', 'Bytes on disk, rounded up to blocks.', (stats) => stats.bytes);
-  gauge('gantry_store_limit_bytes', 'Most bytes on disk.', (stats) => stats.maxBytes);
-  gauge('gantry_store_files', 'Blobs or entries stored.', (stats) => stats.files);
-  gauge('gantry_store_evictions', 'Files evicted since the start.', (stats) => stats.evictions);
-  gauge(
-    'gantry_store_oldest_age_seconds',
-    'Time since the last use of what goes next.',
-    (stats) => stats.oldestAgeMs / 1000,
-  );
-  gauge('gantry_store_quarantined_files', 'Damaged files put aside.', (stats) => stats.quarantined);
+  const moved = await migrateFileEntries(earlier, into, {
+    files: NODE_FILE_SYSTEM,
+    log,
+    signal: new AbortController().signal,
+    onProgress: (done, total) => log.info({ done, total }, 'moving action results'),
+  });
+  log.info({ moved: moved - dropped.count, dropped: dropped.count }, 'the action results were moved');
 }

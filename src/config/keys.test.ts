@@ -37,18 +37,25 @@ describe('CONFIGURATION_KEYS', () => {
 
   it('describes types, ranges and defaults for people', () => {
     assert.deepEqual(
-      ['store.maxSizeBytes', 'worker.slots', 'readOnly', 'instanceNames', 'store.sync', 'worker.platform'].map(
-        (path) => {
-          const { type, range, default: byDefault } = keyOf(path);
-          return [type, range, byDefault];
-        },
-      ),
       [
-        ['size', '1 MiB to 1024 TiB', '20 GiB'],
+        'store.maxSizeBytes',
+        'store.maxLeasedShare',
+        'worker.slots',
+        'readOnly',
+        'instanceNames',
+        'store.sync',
+        'worker.platform',
+      ].map((path) => {
+        const { type, range, default: byDefault } = keyOf(path);
+        return [type, range, byDefault];
+      }),
+      [
+        ['size', '16 MiB to 1024 TiB', '20 GiB'],
+        ['number', '0.1 to 0.95', '0.8'],
         ['cpus or number', '1 to 1024', 'cpus'],
         ['true or false', '', 'false'],
         ['kind: any or kind: list', '', '{"kind":"any"}'],
-        ['file or none', '', 'file'],
+        ['group or none', '', 'group'],
         ['list', '', '[]'],
       ],
     );
@@ -65,7 +72,13 @@ describe('CONFIGURATION_SECTIONS', () => {
 
 describe('namesUnder', () => {
   it('lists keys and sections of a section, and nothing of anything else', () => {
-    assert.deepEqual(namesUnder(['store']), ['maxSizeBytes', 'minFreeBytes', 'minRetentionSeconds', 'sync']);
+    assert.deepEqual(namesUnder(['store']), [
+      'maxSizeBytes',
+      'minFreeBytes',
+      'minRetentionSeconds',
+      'maxLeasedShare',
+      'sync',
+    ]);
     assert.ok(namesUnder([]).includes('listen'));
     assert.deepEqual(namesUnder(['store', 'sync']), []);
     assert.deepEqual(namesUnder(['nowhere', 'else']), []);

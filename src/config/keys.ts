@@ -51,6 +51,11 @@ export const CONFIGURATION_KEYS: readonly ConfigurationKey[] = [...leaves(ROOT, 
 /** Every section, in the order of the schema, outer ones first. */
 export const CONFIGURATION_SECTIONS: readonly ConfigurationSection[] = [...sections(ROOT, [])];
 
+/** The environment variable of a key. */
+export function environmentName(path: readonly string[]): string {
+  return ENVIRONMENT_PREFIX + path.map(upperSnake).join('_');
+}
+
 /** The names that may stand directly under a path; none if it is no section. */
 export function namesUnder(path: readonly string[]): readonly string[] {
   let node: Node | undefined = ROOT;
@@ -96,7 +101,7 @@ function isSection(node: Node): boolean {
 function keyOf(node: Node, path: readonly string[]): ConfigurationKey {
   return {
     path,
-    environment: ENVIRONMENT_PREFIX + path.map(upperSnake).join('_'),
+    environment: environmentName(path),
     description: node.description ?? '',
     isText: node.type === 'string',
     type: typeOf(node),
@@ -118,6 +123,7 @@ function typeOf(node: Node): string {
   if (node.unit !== undefined) return node.unit === 'bytes' ? 'size' : node.unit;
   const names: Readonly<Record<string, string>> = {
     integer: 'number',
+    number: 'number',
     string: 'text',
     boolean: 'true or false',
     array: 'list',

@@ -76,12 +76,12 @@ describe('loadConfig', () => {
       configOf({ file: fileOf('store:\n  maxSizeBytes: 3 GiB # small\n') }).store.maxSizeBytes,
       3 * 1024 ** 3,
     );
-    assert.equal(configOf({ file: fileOf('{"store": {"maxSizeBytes": 4194304}}') }).store.maxSizeBytes, 4_194_304);
-    assert.equal(configOf({ file: fileOf('') }).store.sync, 'file');
+    assert.equal(configOf({ file: fileOf('{"store": {"maxSizeBytes": 16777216}}') }).store.maxSizeBytes, 16_777_216);
+    assert.equal(configOf({ file: fileOf('') }).store.sync, 'group');
   });
 
   it('takes a key without a value for one that is not set', () => {
-    assert.equal(configOf({ file: fileOf('store:\n  # sync: none\nreadOnly:\n') }).store.sync, 'file');
+    assert.equal(configOf({ file: fileOf('store:\n  # sync: none\nreadOnly:\n') }).store.sync, 'group');
   });
 
   it('lets flags win over variables and variables over the file', () => {
@@ -98,7 +98,7 @@ describe('loadConfig', () => {
   });
 
   it('takes an empty variable for one that is not set', () => {
-    assert.equal(configOf({ environment: { GANTRY_DATA_FOLDER: '', GANTRY_CONFIG: '' } }).store.sync, 'file');
+    assert.equal(configOf({ environment: { GANTRY_DATA_FOLDER: '', GANTRY_CONFIG: '' } }).store.sync, 'group');
   });
 
   it('reports every problem with key and place', () => {
@@ -109,10 +109,29 @@ describe('loadConfig', () => {
       '--listen: listen.grpc: must be HOST:PORT, [IPV6]:PORT or unix:/path',
       `GANTRY_LIMITS_MAX_TREE_DIRECTORIES: limits.maxTreeDirectories: Invalid input: expected number, received string`,
       `${file}:2:16: store.maxSizeByte: there is no such key; did you mean maxSizeBytes?`,
-      `${file}:3:9: store.sync: Invalid option: expected one of "file"|"none"`,
+      `${file}:3:9: store.sync: Invalid option: expected one of "group"|"none"`,
       `${file}:4:9: worker: Invalid input: expected object, received number`,
     ];
     assert.deepEqual(problemsOf({ file, environment, flags }).toSorted(), expected.toSorted());
+  });
+
+  it('names what took the place of values and keys of earlier versions', () => {
+    const file = fileOf('store:\n  sync: file\nactionCache:\n  maxSizeBytes: 1 GiB\n');
+    const [sync, size] = problemsOf({ file });
+    assert.match(sync ?? '', /:2:9: store\.sync: "file" is called "group" now/);
+    assert.match(size ?? '', /:4:17: actionCache\.maxSizeBytes: is gone: .* share store\.maxSizeBytes/);
+    const environment = { GANTRY_ACTION_CACHE_MAX_SIZE_BYTES: '1GiB', GANTRY_STORE_SYNC: 'file' };
+    const sources = problemsOf({ environment }).map((problem) => problem.split(':', 1)[0]);
+    assert.deepEqual(sources.toSorted(), Object.keys(environment).toSorted());
+  });
+
+  it('bounds what of the store may be under promise', () => {
+    assert.equal(configOf().store.maxLeasedShare, 0.8);
+    assert.equal(configOf({ environment: { GANTRY_STORE_MAX_LEASED_SHARE: '0.95' } }).store.maxLeasedShare, 0.95);
+    const problems = ['0.05', '1', 'much'].map((text) => {
+      return problemsOf({ environment: { GANTRY_STORE_MAX_LEASED_SHARE: text } }).length;
+    });
+    assert.deepEqual(problems, [1, 1, 1]);
   });
 
   it('names the nearest key only if one is near', () => {

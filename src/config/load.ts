@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, homedir, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type Document, LineCounter, parseDocument } from 'yaml';
-import { CONFIGURATION_KEYS, ENVIRONMENT_PREFIX, namesUnder, readText } from './keys.ts';
+import { CONFIGURATION_KEYS, ENVIRONMENT_PREFIX, environmentName, namesUnder, readText } from './keys.ts';
 import { nearest } from './nearest.ts';
+import { REMOVED_KEYS } from './removed-keys.ts';
 import { configurationSchema, type ParsedConfiguration } from './schema.ts';
 
 /** A configuration in which everything is decided; frozen all the way down. */
@@ -159,12 +160,18 @@ function readVariables(environment: Environment) {
   const overrides: Override[] = [];
   const warnings: string[] = [];
   const known = new Map(CONFIGURATION_KEYS.map((key) => [key.environment, key]));
+  const removed = new Map([...REMOVED_KEYS.keys()].map((key) => [environmentName(key.split('.')), key.split('.')]));
   for (const [name, text] of Object.entries(environment)) {
     // An empty variable is one that is not set: that is all a container's manifest can say.
     if (!text || !name.startsWith(ENVIRONMENT_PREFIX) || name === FILE_VARIABLE) continue;
     const key = known.get(name);
     if (key !== undefined) {
       overrides.push({ path: key.path, value: readText(key, text), source: name });
+      continue;
+    }
+    const removedPath = removed.get(name);
+    if (removedPath !== undefined) {
+      overrides.push({ path: removedPath, value: text, source: name });
       continue;
     }
     // Not an error: Kubernetes sets GANTRY_PORT and others for a service of this name.
@@ -190,11 +197,15 @@ function problemsOf(issue: Issue, locate: Locate): readonly ConfigurationProblem
     return [{ key: issue.path.map(String).join('.'), message: issue.message, source: locate(issue.path) }];
   }
   return issue.keys.map((name) => {
-    const near = nearest(name, namesUnder(issue.path.map(String)));
-    const message = near === undefined ? 'there is no such key' : `there is no such key; did you mean ${near}?`;
     const path = [...issue.path, name];
-    return { key: path.map(String).join('.'), message, source: locate(path) };
+    const key = path.map(String).join('.');
+    return { key, message: REMOVED_KEYS.get(key) ?? unknownKey(name, issue.path), source: locate(path) };
   });
+}
+
+function unknownKey(name: string, section: readonly PropertyKey[]): string {
+  const near = nearest(name, namesUnder(section.map(String)));
+  return near === undefined ? 'there is no such key' : `there is no such key; did you mean ${near}?`;
 }
 
 function fillIn(parsed: ParsedConfiguration, machine: Machine, xdgStateHome: string | undefined): Config {

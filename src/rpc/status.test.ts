@@ -115,6 +115,18 @@ describe('toWireStatus', () => {
     assert.deepEqual(toWireStatus(new ReapiError('denied', 'no', { field: 'a.b' })).details, []);
   });
 
+  for (const kind of ['quota-exceeded', 'queue-full', 'unavailable'] as const) {
+    it(`says when to try again after ${kind}, in messages and in trailers`, () => {
+      const error = new ReapiError(kind, 'later', { retryAfterMs: 2500 });
+      for (const status of [toWireStatus(error), toTrailerStatus(error)]) {
+        const [any, ...others] = status.details;
+        assert.ok(status.code === GOLDEN[kind] && others.length === 0);
+        assert.ok(any !== undefined && isAny(any, 'google.rpc.RetryInfo'));
+        assert.deepEqual(RetryInfo.decode(any.value).retryDelay, { seconds: 2n, nanos: 500_000_000 });
+      }
+    });
+  }
+
   for (const [retryAfterMs, seconds, nanos] of [
     [0, 0n, 0],
     [250, 0n, 250_000_000],

@@ -102,7 +102,7 @@ describe('Bazel 4.2.3 in trouble', () => {
     const gantry = await Gantry.start({ flags: ['--max-size=64MiB'] });
     const { exitCode, output } = await project.run('build', remote(gantry.url, '--remote_retries=1', '//own:huge'));
     assert.notEqual(exitCode, 0, output);
-    assert.match(output, /80000000 bytes are more than the whole blob store may hold/);
+    assert.match(output, /80000000 bytes are more than the store may promise/);
   });
 
   it('is told that the files of a build are larger than the store, and does not hang', async () => {
