@@ -7,11 +7,12 @@ import { DIGEST_FUNCTIONS } from '../digest/digest-function.ts';
 import type { InstanceNames } from '../digest/instance-name.ts';
 import { type ExecutionServiceParts, executionMethods } from '../execution/execution-service.ts';
 import { Executions } from '../execution/executions.ts';
+import { InputLeases } from '../execution/input-leases.ts';
 import { missingInputsOf } from '../execution/missing-inputs.ts';
 import { operationQueueMethods } from '../execution/operation-queue-service.ts';
 import { Operations } from '../execution/operations.ts';
 import { operationsMethods } from '../execution/operations-service.ts';
-import { ActionPreparer } from '../execution/prepare-action.ts';
+import { ActionPreparer, type MissingInputs } from '../execution/prepare-action.ts';
 import { recordResult } from '../execution/record-result.ts';
 import { DEFAULT_OPTIONS, type SchedulerOptions } from '../execution/scheduler/options.ts';
 import { createScheduler } from '../execution/scheduler/scheduler.ts';
@@ -79,10 +80,16 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
     },
     clock,
   );
+  const missingInputs = createMissingInputs(config, blobs);
+  const inputs = new InputLeases(
+    { blobs, missingInputs, clock, log },
+    { retentionMs: config.store.minRetentionSeconds * 1000 },
+  );
   const executions = new Executions({
     operations,
     host,
-    preparer: createPreparer(config, blobs, matcher),
+    inputs,
+    preparer: createPreparer(config, blobs, matcher, missingInputs),
     lookUp: cache.lookUp,
     observer: cache.observer,
     statusOf: toWireStatus,
@@ -93,6 +100,7 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
   publish(dependencies.metrics, operations, host);
   dependencies.lifecycle.add('the scheduler', async () => {
     await executions.settle();
+    await inputs.stop();
     await host.stop();
   });
   const inline: ExecutionServiceParts['inline'] = async (result, hints, digestFunction, signal) => {
@@ -121,13 +129,21 @@ export function createExecution(config: Config, dependencies: ExecutionDependenc
   };
 }
 
-function createPreparer(config: Config, blobs: BlobStore, matcher: PlatformMatcher): ActionPreparer {
-  const { execution, limits } = config;
-  const missingInputs = missingInputsOf(blobs, {
+function createMissingInputs({ limits }: Config, blobs: BlobStore): MissingInputs {
+  return missingInputsOf(blobs, {
     maxDirectories: limits.maxTreeDirectories,
     maxDepth: limits.maxTreeDepth,
     maxDirectoryBytes: limits.maxMessageBlobBytes,
   });
+}
+
+function createPreparer(
+  config: Config,
+  blobs: BlobStore,
+  matcher: PlatformMatcher,
+  missingInputs: MissingInputs,
+): ActionPreparer {
+  const { execution, limits } = config;
   return new ActionPreparer(blobs, matcher, missingInputs, {
     defaultTimeoutMs: execution.defaultTimeoutSeconds * 1000,
     maxTimeoutMs: execution.maxTimeoutSeconds * 1000,

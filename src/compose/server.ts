@@ -83,7 +83,7 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
   const access = { authorizer: createAuthorizer(config), instances: createInstanceNames(config) };
   const cache = createCache(config, { ...ground, ...access, history, blobs, entries });
   const admin = adminMethods({
-    ...{ ...access, control, clock },
+    ...{ ...access, control, clock, stopping: stopping.signal },
     actions: { remove: cache.removeResult },
     misses: cache.explainer,
     renderMiss: missText,

@@ -56,6 +56,9 @@ const FOLDERS = { segments: 'segments', files: 'blobs', earlierEntries: 'entries
 /** A limit that no disk has: a store that is only looked at is not made smaller. */
 const NO_LIMIT_BYTES = 2 ** 50;
 
+/** What was used that shortly before the server stopped is not thrown away: it will be promised still when it starts again. */
+const OFFLINE_RETENTION_MS = 600_000;
+
 /** Opens blobs and entries in the data folder; the lifecycle closes them. @throws as the store does. */
 export async function openStores(folder: DataFolder, config: Config, parts: StoresParts): Promise<OpenedStores> {
   const { clock, metrics, lifecycle, onEntryEvicted } = parts;
@@ -94,7 +97,7 @@ export async function openOfflineStore(dataFolder: string, parts: StoreGround): 
       sync: 'group',
       maxBytes: NO_LIMIT_BYTES,
       minFreeBytes: 0,
-      minRetentionMs: 0,
+      minRetentionMs: OFFLINE_RETENTION_MS,
       maxLeasedShare: 1,
       maxEntryBytes: 0,
     });

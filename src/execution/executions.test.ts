@@ -187,6 +187,16 @@ describe('Executions', () => {
       assert.deepEqual(observer.find(uncacheable)?.miss, { reason: 'skipped', because: 'do-not-cache' });
     });
 
+    it('that a cached failure was not used (R-EX-14)', async () => {
+      const observer = history();
+      const world = new ExecutionWorld({ observer });
+      const key = await world.action('a');
+      world.cached.set(key.action.hash, ActionResult.fromPartial({ exitCode: 1 }));
+      world.start(key);
+      await world.quiet();
+      assert.deepEqual(observer.find(key)?.miss, { reason: 'skipped', because: 'failed-result' });
+    });
+
     it('that there is no result, and why', async () => {
       const observer = history();
       const world = new ExecutionWorld({ observer });

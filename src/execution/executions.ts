@@ -125,7 +125,8 @@ export class Executions {
         observer?.skipped(request.key, because, request.requestMetadata);
       } else {
         const cached = await lookUp(request.key, signal, request.requestMetadata);
-        if (cached !== undefined && cached.exitCode === 0) return cached;
+        if (cached?.exitCode === 0) return cached;
+        if (cached !== undefined) observer?.skipped(request.key, 'failed-result', request.requestMetadata);
       }
       const { work, needs } = await preparer.prepare(request.key, action, signal);
       signal.throwIfAborted();

@@ -16,7 +16,8 @@ import { missingInputsOf } from './missing-inputs.ts';
 import type { MissingInputs } from './prepare-action.ts';
 
 const RETENTION_MS = 600_000;
-const MIB = 1024 * 1024;
+/** Of the store in which the rest is evicted. */
+const MAX_BYTES = 16 * 1024 * 1024;
 const EVERY_MS = RETENTION_MS / 3;
 
 /** A digest for a name; nothing is stored under it. */
@@ -328,7 +329,11 @@ describe('InputLeases over a local store', () => {
   it('keep what an action needs for ten times the retention, while what nobody holds is evicted', async () => {
     const clock = new FakeClock();
     const retentionMs = 60_000;
-    const store = await openStoreForTest(temporaryFolder(), { clock, maxBytes: 16 * MIB, minRetentionMs: retentionMs });
+    const store = await openStoreForTest(temporaryFolder(), {
+      clock,
+      maxBytes: MAX_BYTES,
+      minRetentionMs: retentionMs,
+    });
     const put = async (bytes: Uint8Array): Promise<Digest> => {
       const digest = digestOf('sha256', bytes);
       await store.blobs.putBytes(digest, bytes, never);
@@ -344,7 +349,7 @@ describe('InputLeases over a local store', () => {
     for (let step = 0; step < 40; step++) {
       clock.advance(retentionMs / 4);
       for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
-      await put(someBytes(MIB, step + 2));
+      for (let blob = 0; blob < 12; blob++) await put(someBytes(50_000, 2 + step * 12 + blob));
     }
     assert.deepEqual(await store.blobs.findMissing([file, below, root, action, command, unheld], never), [unheld]);
     await leases.stop();

@@ -91,13 +91,14 @@ export class LocalStore implements StoreControl {
     const { oldest } = segments;
     const counts = rotation.counts;
     const fileStats = files.stats();
+    const fileBytes = fileStats.bytes + fileStats.reservedBytes;
     return {
       maxBytes: this.#options.maxBytes,
       segmentBytes: space.partBytes('segments'),
       segments: segments.count,
-      fileBytes: space.partBytes('files'),
+      fileBytes,
       files: fileStats.files,
-      otherBytes: space.partBytes('other'),
+      otherBytes: space.partBytes('other') + space.partBytes('files') - fileBytes,
       blobs: index.blobs,
       entries: index.entries,
       liveBytes: index.liveBytes,

@@ -105,7 +105,7 @@ const RESERVE_SLACK_BYTES = 256 * 1024;
 
 /** Expected mean size of a record, for the first size of the index. */
 const MEAN_RECORD_BYTES = 32 * 1024;
-const MAX_EXPECTED_ROWS = 4_000_000;
+const MAX_EXPECTED_ROWS = 1_000_000;
 
 /** Files of their own that there may be: small ones of an earlier version, or as many large ones as fit. */
 const MIN_MAX_FILES = 1_000_000;
