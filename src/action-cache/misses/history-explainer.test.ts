@@ -67,6 +67,17 @@ describe('HistoryExplainer', () => {
     });
   });
 
+  it('explains what asking now gives, if a result came and went since the last miss', async () => {
+    const digest = await world.action();
+    await world.look(world.key(digest));
+    await world.store(world.key(digest));
+    await world.evict(world.key(digest));
+    const { miss, missedMs, isCached } = await explain(digest);
+    assert.deepEqual([miss?.reason, missedMs, isCached], ['evicted', undefined, false]);
+    await world.look(world.key(digest));
+    assert.equal((await explain(digest)).missedMs, world.clock.nowMs());
+  });
+
   it('takes the instance where the action was last seen, unless it is told one', async () => {
     const digest = await world.action();
     await world.store(world.key(digest, 'main'));

@@ -54,14 +54,15 @@ export class HistoryExplainer implements MissExplainer {
     const result = await actions.get(key, signal, (miss) => {
       missNow = miss;
     });
-    const miss = record?.miss ?? (missNow && history.explain(key, missNow));
+    const noted = missNow === undefined || isCurrent(record) ? record : undefined;
+    const miss = noted?.miss ?? (missNow && history.explain(key, missNow));
     const previous = record && (await this.#previous(record, signal));
     return {
       action: digest,
       instance: name,
       isCached: result !== undefined,
       ...(miss && { miss: await this.#withPath(miss, signal) }),
-      ...(record?.miss && { missedMs: record.missedMs }),
+      ...(noted?.miss && { missedMs: noted.missedMs }),
       ...(record?.storedMs !== undefined && { storedMs: record.storedMs }),
       ...(record && { origin: originOf(record) }),
       ...(previous && { previous }),
@@ -123,6 +124,11 @@ export class HistoryExplainer implements MissExplainer {
     const paths = command === undefined ? [] : outputPaths(command);
     return paths.length === 0 ? undefined : JSON.stringify([command?.workingDirectory, ...paths]);
   }
+}
+
+/** Whether the miss that was noted is why there is no result now: one before the last result is not. */
+function isCurrent(record: ActionRecord | undefined): boolean {
+  return record !== undefined && record.missEvent > record.resultEvent;
 }
 
 function originOf({ group, configurationId, invocationId }: ActionRecord): MissOrigin {

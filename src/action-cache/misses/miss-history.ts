@@ -17,8 +17,11 @@ export interface ActionRecord {
   readonly seenMs: number;
   readonly storedMs: number | undefined;
   readonly miss: Miss | undefined;
-  /** When it was missed; set if `miss` is. */
+  /** When it was missed, and the number of that event; 0 if it was not. */
   readonly missedMs: number;
+  readonly missEvent: number;
+  /** Number of the last event that proves a result was there; 0 if none does. Events are numbered in order. */
+  readonly resultEvent: number;
   readonly configurationId: string;
   readonly invocationId: string;
   readonly group: { readonly targetId: string; readonly mnemonic: string } | undefined;
@@ -37,6 +40,7 @@ interface MutableRecord extends GroupMember<MutableRecord> {
   goneEvent: number;
   miss: Miss | undefined;
   missedMs: number;
+  missEvent: number;
   configurationId: string;
   invocationId: string;
   /** The same hash under another instance name, function or size; the list is cut at `MAX_SAME_HASH`. */
@@ -67,8 +71,8 @@ const MAX_SHARED_TEXTS = 1024;
 const NEVER_SEEN: Miss = { reason: 'never-seen' };
 
 /**
- * What became of the latest actions, so that a miss can be explained. In memory only, no I/O, a microsecond for an
- * event; what it does not remember it does not claim to know. Evictions are kept by the hash of the entry that went: the
+ * What became of the latest actions, so that a miss can be explained. In memory only, no I/O, a microsecond or
+ * two for an event; what it does not remember it does not claim to know. Evictions are kept by the hash of the entry that went: the
  * hash is computed only for a miss that needs it, and evictions of actions not seen since the start count as well.
  */
 export class MissHistory implements ResultObserver {
@@ -80,6 +84,9 @@ export class MissHistory implements ResultObserver {
   readonly #sinceMs: number;
   readonly #maxActions: number;
   #event = 0;
+  /** Of the last request. */
+  #configurationId = '';
+  #invocationId = '';
 
   constructor(clock: Clock, { maxActions }: MissHistoryOptions) {
     this.#clock = clock;
@@ -107,15 +114,11 @@ export class MissHistory implements ResultObserver {
   /** @returns the reason, with what is known of an absent result. */
   missed(key: ActionKey, miss: StoreMiss, metadata: RequestMetadata | undefined): Miss {
     const record = this.#seen(key, metadata);
-    record.miss = miss.reason === 'absent' ? this.#whyAbsent(key, record) : miss;
-    record.missedMs = record.seenMs;
-    return record.miss;
+    return this.#hasMissed(record, miss.reason === 'absent' ? this.#whyAbsent(key, record) : miss);
   }
 
   skipped(key: ActionKey, because: SkipCause, metadata: RequestMetadata | undefined): void {
-    const record = this.#seen(key, metadata);
-    record.miss = { reason: 'skipped', because };
-    record.missedMs = record.seenMs;
+    this.#hasMissed(this.#seen(key, metadata), { reason: 'skipped', because });
   }
 
   stored(key: ActionKey, metadata: RequestMetadata | undefined): void {
@@ -173,13 +176,12 @@ export class MissHistory implements ResultObserver {
 
   /** The last thing that happened to the result, else where else there is one. */
   #whyAbsent(key: ActionKey, record: MutableRecord | undefined): Miss {
-    const resultEvent = record?.resultEvent ?? 0;
-    const gone = record?.gone !== undefined && record.goneEvent > resultEvent ? record.gone : undefined;
+    const { resultEvent = 0, goneEvent = 0 } = record ?? {};
     const eviction = this.#evictions.size > 0 ? this.#evictions.peek(entryHashOf(key)) : undefined;
-    if (eviction !== undefined && eviction.event > Math.max(resultEvent, gone && record ? record.goneEvent : 0)) {
+    if (eviction !== undefined && eviction.event > Math.max(resultEvent, goneEvent)) {
       return { reason: 'evicted', atMs: eviction.atMs, ageSeconds: eviction.ageSeconds };
     }
-    if (gone !== undefined) return gone;
+    if (record?.gone !== undefined && goneEvent > resultEvent) return record.gone;
     if (record !== undefined && resultEvent > 0) return { reason: 'lost', seenMs: record.resultMs };
     return this.#elsewhere(key, record) ?? NEVER_SEEN;
   }
@@ -198,6 +200,13 @@ export class MissHistory implements ResultObserver {
     const newest = record?.group?.newest;
     const before = newest === record ? record?.older : newest;
     return before !== undefined && before.key.action.function !== fn ? otherFunction(before) : undefined;
+  }
+
+  #hasMissed(record: MutableRecord, miss: Miss): Miss {
+    record.miss = miss;
+    record.missedMs = record.seenMs;
+    record.missEvent = ++this.#event;
+    return miss;
   }
 
   #hasResult(record: MutableRecord): void {
@@ -229,6 +238,7 @@ export class MissHistory implements ResultObserver {
       goneEvent: 0,
       miss: undefined,
       missedMs: 0,
+      missEvent: 0,
       configurationId: '',
       invocationId: '',
       group: undefined,
@@ -247,8 +257,11 @@ export class MissHistory implements ResultObserver {
 
   #describe(record: MutableRecord, metadata: RequestMetadata): void {
     const { targetId, actionMnemonic, configurationId, toolInvocationId } = metadata;
-    if (record.configurationId !== configurationId) record.configurationId = this.#shared(configurationId);
-    if (record.invocationId !== toolInvocationId) record.invocationId = this.#shared(toolInvocationId);
+    // Most requests say what the one before said: comparing is cheaper than looking up.
+    if (this.#configurationId !== configurationId) this.#configurationId = this.#shared(configurationId);
+    if (this.#invocationId !== toolInvocationId) this.#invocationId = this.#shared(toolInvocationId);
+    record.configurationId = this.#configurationId;
+    record.invocationId = this.#invocationId;
     let group: TargetGroup<MutableRecord> | undefined = record.group;
     if (targetId === '') return;
     if (group?.targetId !== targetId || group.mnemonic !== actionMnemonic) {

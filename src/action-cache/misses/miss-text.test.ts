@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Miss, NotCachedCause } from './miss.ts';
+import type { Miss, NotCachedCause, SkipCause } from './miss.ts';
 import type { MissReport, PreviousAction } from './miss-report.ts';
 import { missSentence, missText } from './miss-text.ts';
 
@@ -67,6 +67,12 @@ describe('missSentence', () => {
       assert.match(missSentence({ reason: 'not-cached', because, atMs: AT }), expected);
     });
   }
+
+  it('says why the cache was passed by', () => {
+    const sentence = (because: SkipCause): string => missSentence({ reason: 'skipped', because });
+    assert.match(sentence('do-not-cache'), /the action says do_not_cache\.$/);
+    assert.match(sentence('failed-result'), /a command that failed/);
+  });
 
   it('says what a blob was to the result', () => {
     const sentence = (role: Extract<Miss, { reason: 'incomplete' }>['role']): string =>

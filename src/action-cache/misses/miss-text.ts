@@ -1,5 +1,5 @@
 import type { DigestFact } from '../../errors.ts';
-import type { BlobRole, Miss, NotCachedCause } from './miss.ts';
+import type { BlobRole, Miss, NotCachedCause, SkipCause } from './miss.ts';
 import type { Difference, DifferencePart, MissReport, PreviousAction } from './miss-report.ts';
 
 /** A report as sentences for a terminal, lines ending in a line break. */
@@ -57,9 +57,7 @@ export function missSentence(miss: Miss): string {
     case 'lost':
       return `its result was there at ${time(miss.seenMs)} and is gone; no eviction of it is known.`;
     case 'skipped':
-      return miss.because === 'do-not-cache'
-        ? 'the cache was not asked, since the action says do_not_cache.'
-        : 'the cache was not asked, since the client said skip_cache_lookup.';
+      return `${SKIP_TEXT[miss.because]}.`;
   }
 }
 
@@ -103,6 +101,12 @@ function causeText(cause: NotCachedCause): string {
       return 'the request or the result was not valid, or inputs were missing';
   }
 }
+
+const SKIP_TEXT: Readonly<Record<SkipCause, string>> = {
+  'do-not-cache': 'the cache was not asked, since the action says do_not_cache',
+  'skip-cache-lookup': 'the cache was not asked, since the client said skip_cache_lookup',
+  'failed-result': 'its cached result is that of a command that failed, which executions do not use',
+};
 
 const PART_TEXT: Readonly<Record<DifferencePart, string>> = {
   arguments: 'argument',

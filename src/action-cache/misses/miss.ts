@@ -42,8 +42,8 @@ export type NotCachedCause =
   /** The result, or the request to run it, was not valid; missing inputs, for one. */
   | { readonly kind: 'invalid' };
 
-/** Why a cache was not asked. */
-export type SkipCause = 'skip-cache-lookup' | 'do-not-cache';
+/** Why an action ran although a result may be there: nobody asked, or the result is of a command that failed (R-EX-14). */
+export type SkipCause = 'skip-cache-lookup' | 'do-not-cache' | 'failed-result';
 
 /** Why an action had to run although it was looked up. Times are milliseconds of the wall clock. */
 export type Miss =
@@ -62,7 +62,7 @@ export type Miss =
   | { readonly reason: 'removed'; readonly atMs: number }
   /** It was there at `seenMs`, and is gone although nothing is known of an eviction. */
   | { readonly reason: 'lost'; readonly seenMs: number }
-  /** The client asked not to look, or forbade caching. */
+  /** The cache was passed by. */
   | { readonly reason: 'skipped'; readonly because: SkipCause };
 
 /** The word for a miss: a label of metrics and a field of logs. */

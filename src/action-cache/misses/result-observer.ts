@@ -11,7 +11,7 @@ export interface ResultObserver {
   found(key: ActionKey, metadata: RequestMetadata | undefined): void;
   /** There was none that could be used. */
   missed(key: ActionKey, miss: StoreMiss, metadata: RequestMetadata | undefined): void;
-  /** An action is run without asking for a result. */
+  /** An action is run whether or not there is a result. */
   skipped(key: ActionKey, because: SkipCause, metadata: RequestMetadata | undefined): void;
   stored(key: ActionKey, metadata: RequestMetadata | undefined): void;
   /** An action ended without a result that is stored. */
