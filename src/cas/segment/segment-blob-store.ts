@@ -9,7 +9,7 @@ import type { BlobStore } from '../blob-store.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
 import { verified, verifyBytes } from '../verified-stream.ts';
 import { MAX_WARMED } from './digest-table.ts';
-import { RECORD_HEADER_BYTES, recordBytes } from './format.ts';
+import { RECORD_HEADER_BYTES } from './format.ts';
 import { hexWord, RowKey } from './row-key.ts';
 import type { StoreCore } from './store-core.ts';
 import type { StoreEvents } from './store-report.ts';
@@ -238,9 +238,4 @@ export class SegmentBlobStore implements BlobStore {
       else index.put(key, { ...place, touched: index.time.now() });
     });
   }
-}
-
-/** What a record of a blob takes at most. */
-export function largestRecordBytes(maxRecordBlobBytes: number): number {
-  return recordBytes(64 + maxRecordBlobBytes);
 }
