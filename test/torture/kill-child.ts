@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { LocalStore } from '../../src/cas/segment/local-store.ts';
-import { isKind, ReapiError } from '../../src/errors.ts';
+import { isKind, ReapiError, systemCode } from '../../src/errors.ts';
 import { collect, streamOf } from '../../src/system/byte-stream.ts';
 import { SeededRandom } from '../simulation/seeded-random.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -77,7 +77,8 @@ class Victim {
 
   /** Lines are written at once, so that whatever was said before the end is heard. */
   #say(...words: readonly (string | number)[]): void {
-    writeSync(1, `${this.#clock.monotonicMs()} ${words.join(' ')}\n`);
+    const line = Buffer.from(`${this.#clock.monotonicMs()} ${words.join(' ')}\n`);
+    for (let done = 0; done < line.length; ) done += writeSome(line.subarray(done));
   }
 
   #perhapsDie(writeHalf: (() => void) | undefined): void {
@@ -178,6 +179,17 @@ class Victim {
     this.#say('trydelete', key, version);
     await store.entries.delete(entryKey(key), NEVER);
     this.#say('deleted', key, version);
+  }
+}
+
+/** Whoever listens may be slow: then the pipe is full, and this process has to wait. @returns the bytes that went through. */
+function writeSome(bytes: Buffer): number {
+  try {
+    return writeSync(1, bytes);
+  } catch (error) {
+    if (systemCode(error) !== 'EAGAIN') throw error;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    return 0;
   }
 }
 

@@ -5,7 +5,13 @@ import { writeError } from '../../system/file-errors.ts';
 import type { BlobStore } from '../blob-store.ts';
 import { checkStore } from './check-store.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { type LocalStoreOptions, type OpenedStore, openStore, type StoreFolders } from './open-store.ts';
+import {
+  type LocalStoreOptions,
+  type OpenedStore,
+  openStore,
+  RESERVE_SLACK_BYTES,
+  type StoreFolders,
+} from './open-store.ts';
 import type { Keeping } from './rotation.ts';
 import { SegmentBlobStore } from './segment-blob-store.ts';
 import { SegmentEntryStore } from './segment-entry-store.ts';
@@ -216,12 +222,18 @@ export class LocalStore implements StoreControl {
     }
   }
 
-  /** The limit may have been lowered since the last run: then even what is promised goes. */
+  /**
+   * The limit may have been lowered since the last run: then even what is promised goes. What starting itself takes, from a store that
+   * is full of promises, comes out of the slack of the reserve and breaks none.
+   */
   async #applyLimit(): Promise<void> {
     const { space } = this.#parts;
-    for (const keeping of ['recent', 'nothing'] as const) {
+    for (const [keeping, slackBytes] of [
+      ['recent', 0],
+      ['nothing', RESERVE_SLACK_BYTES],
+    ] as const) {
       let freedBytes = 1;
-      while (space.isShortOf(0) && freedBytes > 0) freedBytes = await this.free(keeping);
+      while (space.isShortOf(-slackBytes) && freedBytes > 0) freedBytes = await this.free(keeping);
     }
   }
 

@@ -101,7 +101,7 @@ const MAX_SEGMENT_BYTES = 128 * MIB;
 const MAX_RECORD_BLOB_BYTES = MIB;
 
 /** Room beyond the reserve of one segment: its header, and the index growing between two looks at it. */
-const RESERVE_SLACK_BYTES = 256 * 1024;
+export const RESERVE_SLACK_BYTES = 256 * 1024;
 
 /** Expected mean size of a record, for the first size of the index. */
 const MEAN_RECORD_BYTES = 32 * 1024;
@@ -240,6 +240,7 @@ class Opening {
     const host = {
       createSegment: () => segments.create(),
       syncNames: () => this.#fs.syncFolder(this.#folders.segments),
+      wasted: (bytes: number) => segments.grewBy(bytes),
     };
     const committed: StoreEvents['committed'] = (group) => {
       this.#checkpoints?.noteRecords(group.bytes);

@@ -34,7 +34,7 @@ describe('SegmentLog', () => {
     return segment;
   };
   const open = (options: { sync?: 'group' | 'none'; segmentBytes?: number } = {}): SegmentLog => {
-    const host = { createSegment: create, syncNames: () => files.syncFolder(folder) };
+    const host = { createSegment: create, syncNames: () => files.syncFolder(folder), wasted: () => undefined };
     const events = {
       committed: ({ records }: { records: number }) => groups.push(records),
       evicted: () => undefined,

@@ -55,6 +55,8 @@ export interface LogHost {
   createSegment(): SegmentFile;
   /** Waits until the names of segments are on the device. */
   syncNames(): Promise<void>;
+  /** The segment that grows has become longer by bytes that are no records. */
+  wasted(bytes: number): void;
 }
 
 /** How the log writes. */
@@ -226,7 +228,7 @@ export class SegmentLog {
       if (bytes <= WRITE_AT_ONCE_BYTES) segment.write(chunks);
       else await segment.writeAsync(chunks);
     } catch (error) {
-      this.#cutOff(segment);
+      this.#cutOff(segment, bytes);
       throw error;
     }
     if (this.#options.sync === 'none') return;
@@ -237,17 +239,23 @@ export class SegmentLog {
       this.#areNamesDirty = false;
     } catch (error) {
       this.#mustRoll = true;
-      this.#cutOff(segment);
+      this.#cutOff(segment, bytes);
       throw error;
     }
   }
 
-  /** If the file cannot be cut now it is when the store is opened again; until then the next group overwrites the bytes. */
-  #cutOff(segment: SegmentFile): void {
+  /**
+   * If the file cannot be cut it ends here, with the bytes of the group counted as garbage: a shorter group in their place would
+   * leave whole records of them behind it, which are older than it and look newer to whoever replays the segment.
+   */
+  #cutOff(segment: SegmentFile, bytes: number): void {
     try {
       segment.cutOff(segment.sizeBytes);
     } catch (error) {
       writeError(error, 'cutting off a segment');
+      this.#mustRoll = true;
+      segment.extend(bytes);
+      this.#host.wasted(bytes);
     }
   }
 

@@ -55,6 +55,11 @@ export class Segments {
     return segment;
   }
 
+  /** A segment has become longer by bytes that nobody took room for. */
+  grewBy(bytes: number): void {
+    this.#space.add('segments', bytes);
+  }
+
   /** When a segment was begun and when the next one was: the store seconds between which its records were written. */
   endSeconds(segment: SegmentFile): number {
     const next = this.#segments.get(segment.id + 1);
