@@ -4,7 +4,7 @@ import { DIGEST_FUNCTIONS, digestFunctionToWire } from '../../digest/digest-func
 import { digestOf } from '../../digest/hasher.ts';
 import { throwIfAborted } from '../../errors.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
-import { ENTRY_KIND, parseRecord, recordBytes } from './format.ts';
+import { ENTRY_KIND, parseRecord, type RecordMark, recordBytes } from './format.ts';
 import { RowKey } from './row-key.ts';
 import type { Segments } from './segments.ts';
 import type { StoreCore } from './store-core.ts';
@@ -52,6 +52,7 @@ class Check {
   async run(): Promise<CheckReport> {
     for (const segment of [...this.#parts.segments]) await this.#checkSegment(segment.id);
     for (const { digest, diskBytes } of [...this.#parts.files.inOrder()]) {
+      this.#parts.core.throwIfClosed();
       await this.#checkFile(digest);
       await this.#advance(diskBytes);
     }
@@ -71,6 +72,7 @@ class Check {
     for (const { row, offset } of places) {
       // The store goes on meanwhile: what was moved or evicted is no longer of interest here.
       if (table.kind(row) === 0 || table.segment(row) !== id || table.offset(row) !== offset) continue;
+      this.#parts.core.throwIfClosed();
       const bytes = recordBytes(table.payloadBytes(row));
       await this.#checkRow(row);
       await this.#advance(bytes);
@@ -83,10 +85,11 @@ class Check {
     const hash = this.#key.hex();
     if (kind === ENTRY_KIND) this.#entries++;
     else this.#blobs++;
+    const place = core.placeOf(row);
     const record = await core.readRow(row);
-    const reason = record === undefined ? 'it cannot be read' : damageOf(record, kind, hash);
+    const reason = record === undefined ? 'it cannot be read' : damageOf(core.mark, record, { kind, hash });
     if (reason === undefined) return;
-    core.putAside(this.#key.setHex(kind, hash), record, reason);
+    core.putAside(this.#key.setHex(kind, hash), place, { bytes: record, reason });
     const what = kind === ENTRY_KIND ? 'entry' : 'blob';
     this.#report({ what, name: what === 'entry' ? `the entry whose key hashes to ${hash}` : hash, reason });
   }
@@ -113,8 +116,12 @@ class Check {
   }
 }
 
-function damageOf(record: Buffer, kind: number, hash: string): string | undefined {
-  const parsed = parseRecord(record);
+function damageOf(
+  mark: RecordMark,
+  record: Buffer,
+  { kind, hash }: { readonly kind: number; readonly hash: string },
+): string | undefined {
+  const parsed = parseRecord(mark, record);
   if ('damage' in parsed) return parsed.damage;
   if (kind === ENTRY_KIND) return undefined;
   const fn = DIGEST_FUNCTIONS.find((each) => digestFunctionToWire(each) === kind);

@@ -1,9 +1,12 @@
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ReapiError, systemCode } from '../../errors.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Log } from '../../system/log.ts';
 import type { Quarantine } from '../../system/quarantine.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
+import { INDEX_ROW_BYTES } from './digest-table.ts';
+import { removeIfThere } from './file-removal.ts';
 import { writeIndexFile } from './index-file.ts';
 import { LeaseFile } from './lease-file.ts';
 import { leaseFileName, leaseFileNumber } from './recover.ts';
@@ -24,12 +27,24 @@ const MAX_LEASE_BYTES = 16 * 1024 * 1024;
 /** A new lease log is begun for each attempt, up to this many; then the last one is continued. */
 const MAX_LEASE_FILES = 8;
 
-/** Of a row in the index file, and of its fixed parts; see index-file.ts. */
-const INDEX_ROW_BYTES = 49;
+/** Header, block headers and end of the index file; see index-file.ts. */
 const INDEX_FIXED_BYTES = 64 * 1024;
 
 /** File systems hand out space in blocks of this size. */
 const BLOCK_BYTES = 4096;
+
+/** After a checkpoint that failed the next one waits this long, in store seconds, unless the store closes. */
+const PAUSE_SECONDS = 60;
+
+/** Leases that are written down before other work gets its turn: a few milliseconds. */
+const LEASES_PER_TURN = 2048;
+
+/** A lease log on disk. */
+interface LeaseLog {
+  readonly name: string;
+  /** Of the one that grows: at its last look. */
+  sizeBytes: number;
+}
 
 /** What checkpoints are made of. */
 export interface CheckpointParts {
@@ -54,29 +69,34 @@ export interface CheckpointParts {
  */
 export class Checkpoints {
   readonly #parts: CheckpointParts;
-  #leaseFiles: string[];
+  /** Oldest first; the last one grows. */
+  readonly #leaseLogs: LeaseLog[];
   #leases: LeaseFile | undefined;
   #running: Promise<void> | undefined;
   #recordBytes = 0;
   #lastEnd = '';
   #accountedBytes = 0;
+  #nextSeconds = 0;
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
-    this.#leaseFiles = [...parts.leaseFiles];
+    const { files, folder } = parts;
+    this.#leaseLogs = parts.leaseFiles.map((name) => ({ name, sizeBytes: files.stat(join(folder, name)).sizeBytes }));
   }
 
   /** Whether enough has happened since the last one that the next should not wait for its time. */
   get isDue(): boolean {
-    if (this.#running !== undefined) return false;
-    const indexBytes = this.#parts.core.index.table.size * INDEX_ROW_BYTES;
+    const { core } = this.#parts;
+    if (this.#running !== undefined || core.index.time.now() < this.#nextSeconds) return false;
+    const indexBytes = core.index.table.size * INDEX_ROW_BYTES;
     const recordBytes = Math.max(MIN_BYTES_BETWEEN, INDEX_SIZES_BETWEEN * indexBytes);
     return this.#recordBytes >= recordBytes || (this.#leases?.sizeBytes ?? 0) >= MAX_LEASE_BYTES;
   }
 
   /** Begins a lease log behind those that were read. Throws system errors. */
-  start(): void {
+  async start(): Promise<void> {
     this.#beginLeaseFile();
+    await this.#keepFileLeases();
     this.account();
   }
 
@@ -92,7 +112,9 @@ export class Checkpoints {
   account(): void {
     const { core, space, quarantine } = this.#parts;
     const indexBytes = INDEX_FIXED_BYTES + core.index.table.size * INDEX_ROW_BYTES;
-    const leaseBytes = (this.#leases?.sizeBytes ?? 0) + this.#leaseFiles.length * BLOCK_BYTES;
+    const newest = this.#leaseLogs.at(-1);
+    if (newest !== undefined && this.#leases !== undefined) newest.sizeBytes = this.#leases.sizeBytes;
+    const leaseBytes = this.#leaseLogs.reduce((sum, { sizeBytes }) => sum + sizeBytes + BLOCK_BYTES, 0);
     const bytes = 2 * indexBytes + leaseBytes + quarantine.diskBytes(BLOCK_BYTES);
     space.add('other', bytes - this.#accountedBytes);
     this.#accountedBytes = bytes;
@@ -123,6 +145,7 @@ export class Checkpoints {
       await this.#write(isClean);
     } catch (error) {
       if (systemCode(error) === undefined && !(error instanceof ReapiError)) throw error;
+      this.#nextSeconds = this.#parts.core.index.time.now() + PAUSE_SECONDS;
       this.#parts.log.warn({ err: error }, 'the index could not be written; the next start replays more of the log');
     } finally {
       this.#running = undefined;
@@ -132,7 +155,9 @@ export class Checkpoints {
 
   async #write(isClean: boolean): Promise<void> {
     const { core, records, files, folder, isUnsynced } = this.#parts;
-    const older = this.#leaseFiles.length < MAX_LEASE_FILES ? this.#beginLeaseFile() : this.#leaseFiles.slice(0, -1);
+    if (this.#leaseLogs.length < MAX_LEASE_FILES) this.#beginLeaseFile();
+    const older = this.#leaseLogs.slice(0, -1);
+    const areKept = await this.#keepFileLeases();
     const { segment, offset } = records.end;
     const facts = {
       segment,
@@ -142,35 +167,46 @@ export class Checkpoints {
       isClean,
     };
     this.#recordBytes = 0;
-    if (isUnsynced) await records.syncAll();
-    await writeIndexFile(files, folder, core.index.table, facts);
+    // A row may be moved to a copy while pages are written: the copy has to be on the device before the index is in place.
+    const sync = isUnsynced ? () => records.syncAll() : () => Promise.resolve();
+    await sync();
+    await writeIndexFile({ files, folder, beforeRename: sync }, core.index.table, facts);
     this.#lastEnd = `${segment}/${offset}`;
-    for (const name of older) files.remove(join(folder, name));
-    this.#leaseFiles = this.#leaseFiles.filter((name) => !older.includes(name));
+    // What is promised of files is in these logs alone, unless it is in the newest one, too.
+    if (areKept) this.#removeLeaseLogs(older);
   }
 
-  /** @returns the lease logs before it. */
-  #beginLeaseFile(): readonly string[] {
+  #removeLeaseLogs(older: readonly LeaseLog[]): void {
+    const { files, folder } = this.#parts;
+    for (const { name } of older) {
+      removeIfThere(files, join(folder, name));
+      this.#leaseLogs.shift();
+    }
+  }
+
+  #beginLeaseFile(): void {
     const { files, folder, core } = this.#parts;
-    const older = [...this.#leaseFiles];
-    const name = leaseFileName(leaseFileNumber(older.at(-1) ?? '') + 1);
+    const name = leaseFileName(leaseFileNumber(this.#leaseLogs.at(-1)?.name ?? '') + 1);
     const next = LeaseFile.create(files, join(folder, name));
     core.index.useLeaseFile(next);
     this.#leases?.close();
     this.#leases = next;
-    this.#leaseFiles.push(name);
-    this.#keepFileLeases();
-    return older;
+    this.#leaseLogs.push({ name, sizeBytes: next.sizeBytes });
   }
 
-  /** Files have no rows in the index: what is promised of them is kept in the lease log alone. */
-  #keepFileLeases(): void {
+  /** Files have no rows in the index: what is promised of them is kept in the lease log alone. @returns whether all of it is. */
+  async #keepFileLeases(): Promise<boolean> {
     const { blobFiles, core } = this.#parts;
     const key = new RowKey();
+    let kept = 0;
+    let areKept = true;
     for (const { digest } of blobFiles.heldNewestFirst()) {
       const { words } = key.setHex(0, digest.hash);
       core.index.noteRenewal(words[0] ?? 0, words[1] ?? 0);
+      if (++kept % LEASES_PER_TURN !== 0) continue;
+      areKept = core.index.flushRenewals() && areKept;
+      await nextTurn();
     }
-    core.index.flushRenewals();
+    return core.index.flushRenewals() && areKept;
   }
 }

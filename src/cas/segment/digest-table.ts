@@ -31,11 +31,11 @@ const PAYLOAD = 12;
 const NEXT = 13;
 const PREVIOUS = 14;
 
-/** Bytes of a row in an encoded page: kind, hash, and four numbers. */
-const ENCODED_ROW_BYTES = 1 + KEY_BYTES + 16;
+/** Bytes of a row in an encoded page, and so in the index file: kind, hash, and four numbers. */
+export const INDEX_ROW_BYTES = 1 + KEY_BYTES + 16;
 
 /** Bytes of the largest encoded page. */
-export const MAX_PAGE_BYTES = PAGE_ROWS * ENCODED_ROW_BYTES;
+export const MAX_PAGE_BYTES = PAGE_ROWS * INDEX_ROW_BYTES;
 
 /** Most keys of one `warm`: more of them would push each other out of the cache. */
 export const MAX_WARMED = 1024;
@@ -233,7 +233,7 @@ export class DigestTable {
    */
   encodePage(page: number): Buffer {
     const { cells, liveRows, firstUnused } = this.#pages[page] ?? { cells: NO_CELLS, liveRows: 0, firstUnused: 0 };
-    const bytes = Buffer.allocUnsafeSlow(liveRows * ENCODED_ROW_BYTES);
+    const bytes = Buffer.allocUnsafeSlow(liveRows * INDEX_ROW_BYTES);
     const view = new DataView(bytes.buffer);
     let out = 0;
     for (let from = 0; from < firstUnused * ROW_CELLS; from += ROW_CELLS) {
@@ -325,8 +325,8 @@ export class DigestTable {
 
 /** Whether these are the bytes of a page: whole rows, none of them free. */
 export function isPage(bytes: Uint8Array): boolean {
-  if (bytes.length % ENCODED_ROW_BYTES !== 0 || bytes.length > MAX_PAGE_BYTES) return false;
-  for (let at = 0; at < bytes.length; at += ENCODED_ROW_BYTES) {
+  if (bytes.length % INDEX_ROW_BYTES !== 0 || bytes.length > MAX_PAGE_BYTES) return false;
+  for (let at = 0; at < bytes.length; at += INDEX_ROW_BYTES) {
     if (bytes[at] === 0) return false;
   }
   return true;
@@ -341,7 +341,7 @@ export function decodePage(bytes: Uint8Array, visit: (key: RowKey, place: Place)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const key = new RowKey();
   const place = { segment: 0, offset: 0, payloadBytes: 0, touched: 0 };
-  for (let at = 0; at < bytes.length; at += ENCODED_ROW_BYTES) {
+  for (let at = 0; at < bytes.length; at += INDEX_ROW_BYTES) {
     key.setBytes(view.getUint8(at), bytes, at + 1);
     const numbers = at + 1 + KEY_BYTES;
     place.segment = view.getUint32(numbers, true);

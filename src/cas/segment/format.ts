@@ -9,19 +9,22 @@ import { invariant } from '../../errors.ts';
  *        8  4  version, 1
  *       12  4  number of the segment; its file is called after it
  *       16  4  store seconds at its creation
- *       20  8  reserved, 0
+ *       20  8  mark of the store: random, the same in all its segments, known to nobody else
  *       28  4  CRC-32 of the 28 bytes before
  *
  *     record, at a multiple of 8: header, key, data, zeros up to the next multiple of 8
- *        0  4  0x43455247 ("GREC")
- *        4  4  CRC-32 of the header's other bytes, 8 to 31
+ *        0  4  first half of the mark
+ *        4  4  CRC-32 of the header's other bytes, 8 to 31, begun with the second half of the mark
  *        8  1  kind: the number of the digest function of a blob, 128 for an entry
- *        9  1  flags: 1 = removal; what the key named is gone
+ *        9  1  flags: 1 = removal; what the key named is gone. With data, segment and offset (4 bytes each): only that record
  *       10  2  key bytes: a blob's hash, an entry's key as UTF-8
  *       12  4  data bytes
  *       16  4  CRC-32 of key and data
  *       20  6  sequence number: one more for every new record, kept when a record is copied forward
  *       26  6  wall-clock milliseconds of the put, kept when it is copied forward
+ *
+ * The mark is there because data is what clients choose. After damage the next record is searched for, and what a blob contains must
+ * not be taken for one: an action result of someone's making.
  */
 
 /** Version of the layout of segments, index and lease log together. */
@@ -40,8 +43,25 @@ export const RECORD_ALIGNMENT = 8;
 export const ENTRY_KIND = 128;
 
 const SEGMENT_MAGIC = Buffer.from('GANTRYSG');
-const RECORD_MAGIC = 0x43455247;
 const REMOVAL = 1;
+
+/** Bytes of a mark. */
+export const MARK_BYTES = 8;
+
+/** What records of one store begin with; see above. */
+export class RecordMark {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly seed: number;
+
+  /** @param bytes 8 of them that nobody can guess. */
+  constructor(bytes: Uint8Array) {
+    invariant(bytes.length === MARK_BYTES, 'a mark has 8 bytes');
+    this.bytes = Buffer.from(bytes);
+    this.start = this.bytes.readUInt32LE(0);
+    this.seed = this.bytes.readUInt32LE(4);
+  }
+}
 
 /** What stands before a record's key. */
 export interface RecordHeader {
@@ -70,9 +90,9 @@ export function recordBytes(payloadBytes: number): number {
 }
 
 /** Writes header and key. @returns the position after them, where the data goes. */
-export function writeRecordStart(record: NewRecord, into: Buffer, at: number): number {
+export function writeRecordStart(mark: RecordMark, record: NewRecord, into: Buffer, at: number): number {
   const { key, data } = record;
-  into.writeUInt32LE(RECORD_MAGIC, at);
+  into.writeUInt32LE(mark.start, at);
   into[at + 8] = record.kind;
   into[at + 9] = record.isRemoval ? REMOVAL : 0;
   into.writeUInt16LE(key.length, at + 10);
@@ -80,15 +100,16 @@ export function writeRecordStart(record: NewRecord, into: Buffer, at: number): n
   into.writeUInt32LE(crc32(data, crc32(key)), at + 16);
   into.writeUIntLE(record.sequence, at + 20, 6);
   into.writeUIntLE(record.writtenMs, at + 26, 6);
-  into.writeUInt32LE(crc32(into.subarray(at + 8, at + RECORD_HEADER_BYTES)), at + 4);
+  into.writeUInt32LE(crc32(into.subarray(at + 8, at + RECORD_HEADER_BYTES), mark.seed), at + 4);
   into.set(key, at + RECORD_HEADER_BYTES);
   return at + RECORD_HEADER_BYTES + key.length;
 }
 
 /** The header at a position, or undefined if there is none that is whole. */
-export function readRecordHeader(bytes: Buffer, at: number): RecordHeader | undefined {
-  if (at + RECORD_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== RECORD_MAGIC) return undefined;
-  if (bytes.readUInt32LE(at + 4) !== crc32(bytes.subarray(at + 8, at + RECORD_HEADER_BYTES))) return undefined;
+export function readRecordHeader(mark: RecordMark, bytes: Buffer, at: number): RecordHeader | undefined {
+  if (at + RECORD_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== mark.start) return undefined;
+  const checksum = crc32(bytes.subarray(at + 8, at + RECORD_HEADER_BYTES), mark.seed);
+  if (bytes.readUInt32LE(at + 4) !== checksum) return undefined;
   return {
     kind: bytes.readUInt8(at + 8),
     isRemoval: (bytes.readUInt8(at + 9) & REMOVAL) !== 0,
@@ -108,8 +129,8 @@ export interface ParsedRecord {
 }
 
 /** The record that `bytes` starts with, its checksums verified; or what is wrong with it. */
-export function parseRecord(bytes: Buffer): ParsedRecord | { readonly damage: string } {
-  const header = readRecordHeader(bytes, 0);
+export function parseRecord(mark: RecordMark, bytes: Buffer): ParsedRecord | { readonly damage: string } {
+  const header = readRecordHeader(mark, bytes, 0);
   if (header === undefined) return { damage: 'its header does not have its checksum' };
   const dataAt = RECORD_HEADER_BYTES + header.keyBytes;
   const end = dataAt + header.dataBytes;
@@ -120,11 +141,24 @@ export function parseRecord(bytes: Buffer): ParsedRecord | { readonly damage: st
   return { header, key: bytes.subarray(RECORD_HEADER_BYTES, dataAt), data: bytes.subarray(dataAt, end) };
 }
 
+/** The data of the removal of a damaged blob: which of its records is meant. A later one is none of its business. */
+export function encodeRemovedPlace(place: { readonly segment: number; readonly offset: number }): Buffer {
+  const data = Buffer.alloc(8);
+  data.writeUInt32LE(place.segment, 0);
+  data.writeUInt32LE(place.offset, 4);
+  return data;
+}
+
+/** The record that a removal means, or undefined if it means all of its key. */
+export function decodeRemovedPlace(data: Buffer): { readonly segment: number; readonly offset: number } | undefined {
+  return data.length < 8 ? undefined : { segment: data.readUInt32LE(0), offset: data.readUInt32LE(4) };
+}
+
 /** The next place at or after `at` that begins like a record, or the end of `bytes`. */
-export function nextRecordStart(bytes: Buffer, at: number): number {
+export function nextRecordStart(mark: RecordMark, bytes: Buffer, at: number): number {
   invariant(at % RECORD_ALIGNMENT === 0, 'records are aligned');
   for (let place = at; place + 4 <= bytes.length; place += RECORD_ALIGNMENT) {
-    if (bytes.readUInt32LE(place) === RECORD_MAGIC) return place;
+    if (bytes.readUInt32LE(place) === mark.start) return place;
   }
   return bytes.length;
 }
@@ -133,6 +167,7 @@ export function nextRecordStart(bytes: Buffer, at: number): number {
 export interface SegmentHeader {
   readonly id: number;
   readonly createdSeconds: number;
+  readonly mark: RecordMark;
 }
 
 /** The first bytes of a segment file. */
@@ -142,6 +177,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   bytes.writeUInt32LE(SEGMENT_FORMAT_VERSION, 8);
   bytes.writeUInt32LE(header.id, 12);
   bytes.writeUInt32LE(header.createdSeconds, 16);
+  header.mark.bytes.copy(bytes, 20);
   bytes.writeUInt32LE(crc32(bytes.subarray(0, 28)), 28);
   return bytes;
 }
@@ -153,5 +189,7 @@ export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | undefined {
     bytes.subarray(0, SEGMENT_MAGIC.length).equals(SEGMENT_MAGIC) &&
     bytes.readUInt32LE(28) === crc32(bytes.subarray(0, 28)) &&
     bytes.readUInt32LE(8) === SEGMENT_FORMAT_VERSION;
-  return isWhole ? { id: bytes.readUInt32LE(12), createdSeconds: bytes.readUInt32LE(16) } : undefined;
+  if (!isWhole) return undefined;
+  const mark = new RecordMark(bytes.subarray(20, 20 + MARK_BYTES));
+  return { id: bytes.readUInt32LE(12), createdSeconds: bytes.readUInt32LE(16), mark };
 }

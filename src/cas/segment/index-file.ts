@@ -58,21 +58,26 @@ export interface IndexFacts {
   readonly isClean: boolean;
 }
 
+/** Where a snapshot goes. */
+export interface IndexTarget {
+  readonly files: FileSystem;
+  readonly folder: string;
+  /** Has to succeed before the snapshot takes the place of the old one. */
+  readonly beforeRename: () => Promise<void>;
+}
+
 /**
  * Writes the snapshot as `index.new` and renames it to `index`. The table may change meanwhile; `facts` are from before the call.
  * One call at a time. Throws system errors; then the snapshot is the old one, or the new one that was not synced.
  * @returns its bytes.
  */
-export async function writeIndexFile(
-  files: FileSystem,
-  folder: string,
-  table: DigestTable,
-  facts: IndexFacts,
-): Promise<number> {
+export async function writeIndexFile(target: IndexTarget, table: DigestTable, facts: IndexFacts): Promise<number> {
+  const { files, folder, beforeRename } = target;
   const temporary = join(folder, `${INDEX_FILE}.new`);
   removeIfThere(files, temporary);
   try {
     const sizeBytes = await writePages(files, temporary, table, facts);
+    await beforeRename();
     files.rename(temporary, join(folder, INDEX_FILE));
     await files.syncFolder(folder);
     return sizeBytes;

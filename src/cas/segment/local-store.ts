@@ -1,8 +1,9 @@
 import type { EntryStore } from '../../entries/entry-store.ts';
-import { throwIfAborted } from '../../errors.ts';
+import { isKind, throwIfAborted } from '../../errors.ts';
 import type { Timer } from '../../system/clock.ts';
 import { writeError } from '../../system/file-errors.ts';
 import type { BlobStore } from '../blob-store.ts';
+import type { StoredBlob } from '../file-blob-store.ts';
 import { checkStore } from './check-store.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import {
@@ -10,6 +11,7 @@ import {
   type OpenedStore,
   openStore,
   RESERVE_SLACK_BYTES,
+  reserveFor,
   type StoreFolders,
 } from './open-store.ts';
 import type { Keeping } from './rotation.ts';
@@ -19,6 +21,9 @@ import type { CheckReport, PruneReport, StoreControl, StoreProgress, StoreStats 
 
 /** After an attempt to gain room ahead of need that gained none, the next one waits this long, in store seconds. */
 const AHEAD_PAUSE_SECONDS = 10;
+
+/** After all segments were reclaimed and nothing came free, the next try is not before this many store seconds. */
+const BARREN_PAUSE_SECONDS = 1;
 
 /**
  * The store of one machine: a log of segments and the files of large blobs under one limit (docs/storage.md).
@@ -34,6 +39,8 @@ export class LocalStore implements StoreControl {
   #freeing: Promise<unknown> = Promise.resolve();
   #isFreeingAhead = false;
   #nextAheadSeconds = 0;
+  #nextReclaimSeconds = 0;
+  readonly #jobs = new Set<Promise<unknown>>();
   #timer: Timer | undefined;
   #fileEvictions = 0;
   #closing: Promise<void> | undefined;
@@ -45,6 +52,7 @@ export class LocalStore implements StoreControl {
       events: options.events,
       maxRecordBlobBytes: parts.sizes.maxRecordBlobBytes,
       maxLeasedBytes: parts.sizes.maxLeasedBytes,
+      leaseSeconds: parts.leaseSeconds,
     });
     this.entries = new SegmentEntryStore(parts.core, options);
   }
@@ -60,19 +68,29 @@ export class LocalStore implements StoreControl {
       committed: () => store?.onCommitted(),
     });
     store = new LocalStore(parts, options);
-    await store.#applyLimit();
+    try {
+      await store.#applyLimit();
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
     store.#armCheckpoint();
-    if (parts.recovered.replayedRecords > 0) parts.core.inBackground(store.#checkpoints.write(false));
+    if (parts.found.replayedRecords > 0) parts.core.inBackground(store.#checkpoints.write(false));
     return store;
   }
 
   /** Frees something. @returns the bytes; 0 if nothing may go. @throws unavailable; quota-exceeded. */
   free(keeping: Keeping): Promise<number> {
     const freed = this.#freeing.then(async () => {
+      const { core, space, segments, sizes } = this.#parts;
+      core.throwIfClosed();
       try {
         return await this.#freeOnce(keeping);
       } catch (error) {
         throw writeError(error, 'making room in the store');
+      } finally {
+        this.#checkpoints.account();
+        space.reserve(reserveFor(segments.largestBytes, sizes, this.#options.maxBytes));
       }
     });
     this.#freeing = freed.catch(() => undefined);
@@ -117,23 +135,26 @@ export class LocalStore implements StoreControl {
       evictedBlobs: counts.evictedBlobs + this.#fileEvictions,
       evictedEntries: counts.evictedEntries,
       copiedBytes: counts.copiedBytes,
-      quarantined: core.quarantined + fileStats.quarantined + this.#parts.recovered.damagedPlaces,
+      quarantined: core.quarantined + fileStats.quarantined + this.#parts.found.damagedPlaces,
     };
   }
 
   check(onProgress: (progress: StoreProgress) => void, signal: AbortSignal): Promise<CheckReport> {
     this.#parts.core.throwIfClosed();
     const { core, segments, files } = this.#parts;
-    return checkStore({ core, segments, files }, onProgress, signal);
+    return this.#job(checkStore({ core, segments, files }, onProgress, signal));
   }
 
-  async prune(
+  prune(targetBytes: number, onProgress: (progress: StoreProgress) => void, signal: AbortSignal): Promise<PruneReport> {
+    return this.#job(this.#prune(targetBytes, onProgress, signal));
+  }
+
+  async #prune(
     targetBytes: number,
     onProgress: (progress: StoreProgress) => void,
     signal: AbortSignal,
   ): Promise<PruneReport> {
-    const { core, space } = this.#parts;
-    core.throwIfClosed();
+    const { space } = this.#parts;
     const before = { ...this.stats(), usedBytes: space.usedBytes };
     const totalBytes = Math.max(0, before.usedBytes - targetBytes);
     while (space.usedBytes > targetBytes) {
@@ -157,6 +178,16 @@ export class LocalStore implements StoreControl {
     return this.#closing;
   }
 
+  /** A job that closing waits for: it notices by itself. */
+  async #job<T>(work: Promise<T>): Promise<T> {
+    this.#jobs.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#jobs.delete(work);
+    }
+  }
+
   get #checkpoints(): Checkpoints {
     return this.#parts.checkpoints;
   }
@@ -165,6 +196,7 @@ export class LocalStore implements StoreControl {
     const { core, files, segments } = this.#parts;
     this.#timer?.cancel();
     await core.close();
+    await Promise.allSettled(this.#jobs);
     await this.#freeing;
     await files.close();
     await this.#checkpoints.write(true);
@@ -173,24 +205,33 @@ export class LocalStore implements StoreControl {
   }
 
   async #freeOnce(keeping: Keeping): Promise<number> {
-    const { segments, rotation } = this.#parts;
     if (this.#isFileOlder()) {
       const freedBytes = this.#evictFile(keeping);
       if (freedBytes > 0) return freedBytes;
     }
-    // Where all is leased, copying it forward would gain nothing.
-    for (let left = segments.count; left > 0 && (keeping === 'nothing' || this.#hasGain()); left--) {
+    const reclaimedBytes = await this.#reclaim(keeping);
+    return reclaimedBytes > 0 ? reclaimedBytes : this.#evictFile(keeping);
+  }
+
+  /** Reclaims segments until something came free. Where nearly all is leased, copying it forward would gain nothing. */
+  async #reclaim(keeping: Keeping): Promise<number> {
+    const { segments, rotation, core } = this.#parts;
+    const now = core.index.time.now();
+    if (keeping !== 'nothing' && (!this.#hasGain() || now < this.#nextReclaimSeconds)) return 0;
+    for (let left = segments.count; left > 0; left--) {
       const freedBytes = await rotation.reclaimOldest(keeping);
       if (freedBytes > 0) return freedBytes;
     }
-    return this.#evictFile(keeping);
+    this.#nextReclaimSeconds = now + BARREN_PAUSE_SECONDS;
+    return 0;
   }
 
+  /** Whether segments hold as much that may go as a quarter of one takes. */
   #hasGain(): boolean {
-    const { space, core, segments } = this.#parts;
+    const { space, core, segments, sizes } = this.#parts;
     const { ledger, time } = core.index;
-    const overheadBytes = segments.count * this.#parts.sizes.overheadBytes;
-    return space.partBytes('segments') - ledger.heldBytes(time.now()) > overheadBytes;
+    const fixedBytes = segments.count * sizes.overheadBytes + ledger.heldBytes(time.now());
+    return space.partBytes('segments') - fixedBytes > sizes.segmentBytes / 4;
   }
 
   #isFileOlder(): boolean {
@@ -198,12 +239,19 @@ export class LocalStore implements StoreControl {
     const touchedMs = files.oldestTouchMs();
     if (touchedMs === undefined) return false;
     const { oldest } = segments;
-    return oldest === undefined || core.index.time.ofMonotonicMs(touchedMs) <= segments.endSeconds(oldest);
+    return oldest === undefined || core.index.time.ofMonotonicMs(touchedMs) <= segments.oldestEndSeconds;
   }
 
   #evictFile(keeping: Keeping): number {
     const { files } = this.#parts;
-    const evicted = files.evictOldest(keeping === 'nothing' ? 'none' : 'held');
+    let evicted: StoredBlob | undefined;
+    try {
+      evicted = files.evictOldest(keeping === 'nothing' ? 'none' : 'held');
+    } catch (error) {
+      // A file that cannot be removed must not keep rotation from making room.
+      if (!isKind(error, 'unavailable')) throw error;
+      this.#options.log.warn({ err: error }, 'a large blob could not be evicted');
+    }
     if (evicted === undefined) return 0;
     this.#fileEvictions++;
     const ageSeconds = (this.#options.clock.monotonicMs() - evicted.touchedMs) / 1000;

@@ -11,8 +11,9 @@ import { FileBlobStore } from '../file-blob-store.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { DigestTable } from './digest-table.ts';
 import { FilesRoom } from './files-room.ts';
-import { SEGMENT_FORMAT_VERSION } from './format.ts';
+import { SEGMENT_FORMAT_VERSION, SEGMENT_HEADER_BYTES } from './format.ts';
 import { LeaseLedger } from './lease-ledger.ts';
+import { openMark } from './mark-file.ts';
 import { leaseSecondsOf, RecordIndex } from './record-index.ts';
 import { type Recovered, recover } from './recover.ts';
 import { Rotation } from './rotation.ts';
@@ -78,7 +79,9 @@ export interface OpenedStore {
   readonly rotation: Rotation;
   readonly checkpoints: Checkpoints;
   readonly sizes: StoreSizes;
-  readonly recovered: Recovered;
+  /** How long a lease lasts after its last renewal, in store seconds. */
+  readonly leaseSeconds: number;
+  readonly found: Pick<Recovered, 'replayedRecords' | 'damagedPlaces'>;
 }
 
 /** What the parts ask of the store they belong to. */
@@ -148,6 +151,7 @@ class Opening {
     const { clock, log, random, events } = this.#options;
     const sizes = sizesOf(this.#options);
     const quarantine = await this.#prepareFolder();
+    const mark = await openMark(this.#fs, this.#folders.segments, random);
     const table = new DigestTable({
       seed: Number.parseInt(random.token(4), 16),
       expectedRows: Math.min(MAX_EXPECTED_ROWS, this.#options.maxBytes / MEAN_RECORD_BYTES),
@@ -158,6 +162,7 @@ class Opening {
       log,
       quarantine,
       table,
+      mark,
       assumedLeaseBytes: sizes.maxLeasedBytes * ASSUMED_LEASE_SHARE,
       onOpened: (segments) => {
         this.#segments = segments;
@@ -175,6 +180,8 @@ class Opening {
       files: this.#fs,
       space,
       time,
+      mark,
+      firstNewId: recovered.firstNewId,
     });
     const { nextSequence } = recovered;
     const core = new StoreCore({ clock, log, files: this.#fs, index, segments, space, quarantine, nextSequence });
@@ -195,12 +202,17 @@ class Opening {
       leaseFiles: recovered.leaseFiles,
     });
     this.#checkpoints = checkpoints;
-    checkpoints.start();
+    await checkpoints.start();
+    // What a crash left in the system's memory is not acknowledged again before it is on the device.
+    for (const segment of recovered.replayedSegments) records.distrust(segment);
+    await records.syncAll();
     const rotation = new Rotation({
       ...{ index, segments, log: records, space, events, leaseSeconds },
-      onDamaged: (row, bytes, reason) => core.putAside(table.readKey(row, new RowKey()), bytes, reason),
+      onDamaged: (row, damage) => core.putAside(table.readKey(row, new RowKey()), core.placeOf(row), damage),
     });
-    return { core, files, segments, space, rotation, checkpoints, sizes, recovered };
+    const { replayedRecords, damagedPlaces } = recovered;
+    const found = { replayedRecords, damagedPlaces };
+    return { core, files, segments, space, rotation, checkpoints, sizes, leaseSeconds, found };
   }
 
   /** Gives back what was opened before something failed. */
@@ -222,12 +234,11 @@ class Opening {
 
   #createSpace(sizes: StoreSizes, { segments }: Recovered): Space {
     const { clock, events, maxBytes, minFreeBytes } = this.#options;
-    // Segments of a run with a larger limit are larger.
-    const largestBytes = segments.reduce((most, { sizeBytes }) => Math.max(most, sizeBytes), sizes.segmentBytes);
+    const largestBytes = segments.reduce((most, { sizeBytes }) => Math.max(most, sizeBytes), 0);
     return new Space({
       ...{ files: this.#fs, clock, events, maxBytes, minFreeBytes },
       path: this.#folders.segments,
-      reserveBytes: Math.min(largestBytes + RESERVE_SLACK_BYTES, maxBytes / 2),
+      reserveBytes: reserveFor(largestBytes, sizes, maxBytes),
       free: this.#hooks.free,
     });
   }
@@ -235,7 +246,8 @@ class Opening {
   #createLog(segments: Segments, recovered: Recovered, { segmentBytes }: StoreSizes): SegmentLog {
     const { clock, events, sync } = this.#options;
     const last = recovered.segments.at(-1);
-    const active = last !== undefined && last.sizeBytes < segmentBytes / 2 ? last : segments.create();
+    const isContinued = last !== undefined && recovered.isLastWhole && last.sizeBytes < segmentBytes / 2;
+    const active = isContinued ? last : segments.create();
     this.#segments = [...segments];
     const host = {
       createSegment: () => segments.create(),
@@ -278,8 +290,16 @@ function sizesOf(options: LocalStoreOptions): StoreSizes {
     segmentBytes,
     maxRecordBlobBytes: Math.min(MAX_RECORD_BLOB_BYTES, Math.floor(segmentBytes / 4)),
     maxLeasedBytes: Math.floor(maxBytes * maxLeasedShare),
-    overheadBytes: FILE_OVERHEAD_BYTES,
+    overheadBytes: FILE_OVERHEAD_BYTES + SEGMENT_HEADER_BYTES,
   };
+}
+
+/**
+ * What is kept free for rotation: as much as one segment may take, and a little more. Segments of a run with a larger limit are
+ * larger. @param largestBytes of the segments there are.
+ */
+export function reserveFor(largestBytes: number, sizes: StoreSizes, maxBytes: number): number {
+  return Math.min(Math.max(largestBytes, sizes.segmentBytes) + RESERVE_SLACK_BYTES, maxBytes / 2);
 }
 
 /** Times of use of files come from the files after an unclean stop; the lease log knows better. */

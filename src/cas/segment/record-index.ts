@@ -143,18 +143,23 @@ export class RecordIndex {
     if (++this.#renewalCount === MAX_RENEWALS) this.flushRenewals();
   }
 
-  /** Writes renewals down. Looking at a blob must not fail because that does: then a crash forgets the renewals. */
-  flushRenewals(): void {
-    if (this.#renewalCount === 0) return;
+  /**
+   * Writes renewals down. Looking at a blob must not fail because that does: then a crash forgets the renewals.
+   * @returns whether they are written.
+   */
+  flushRenewals(): boolean {
+    if (this.#renewalCount === 0) return true;
     const count = this.#renewalCount;
     this.#renewalCount = 0;
     try {
       this.#leases?.append(this.#renewals, count, this.time.now());
       this.#isLeaseLogBroken = false;
+      return true;
     } catch (error) {
       if (systemCode(error) === undefined) throw error;
       if (!this.#isLeaseLogBroken) this.#log.warn({ err: error }, 'renewed leases could not be written down');
       this.#isLeaseLogBroken = true;
+      return false;
     }
   }
 }

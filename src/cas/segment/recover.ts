@@ -4,7 +4,7 @@ import type { FileSystem } from '../../system/file-system.ts';
 import type { Log } from '../../system/log.ts';
 import type { Quarantine } from '../../system/quarantine.ts';
 import type { DigestTable } from './digest-table.ts';
-import { ENTRY_KIND, recordBytes } from './format.ts';
+import { decodeRemovedPlace, ENTRY_KIND, type RecordMark, recordBytes } from './format.ts';
 import { INDEX_FILE, type IndexFacts, readIndexFile } from './index-file.ts';
 import { readLeaseFile } from './lease-file.ts';
 import type { FoundRecord } from './replay.ts';
@@ -19,6 +19,7 @@ export interface Recovery {
   readonly log: Log;
   readonly quarantine: Quarantine;
   readonly table: DigestTable;
+  readonly mark: RecordMark;
   /** After the loss of the index it is not known what was promised: the newest this many bytes count as promised now. */
   readonly assumedLeaseBytes: number;
   /** Told of the segments before they are read: whoever opens closes them if something fails. */
@@ -32,6 +33,11 @@ export interface Recovered {
   /** Not before any time the store was seen at. */
   readonly storeSeconds: number;
   readonly nextSequence: number;
+  /** The newest segment must not be continued: it ends before the position that the snapshot names. Numbers go on from here. */
+  readonly firstNewId: number;
+  readonly isLastWhole: boolean;
+  /** Segments from which records were read because no snapshot had them: they may not be on the device. */
+  readonly replayedSegments: readonly SegmentFile[];
   /** Records read from segments because no snapshot had them; 0 after a clean stop. */
   readonly replayedRecords: number;
   /** Places in segments, and files, that were found damaged. */
@@ -68,6 +74,7 @@ class Recoverer {
   #storeSeconds = 0;
   #nextSequence = 1;
   #replayedRecords = 0;
+  readonly #replayedSegments: SegmentFile[] = [];
   #damagedPlaces = 0;
   /** Records of older segments than this count as not promised. */
   #promisedSince = 0;
@@ -86,8 +93,13 @@ class Recoverer {
     if (facts === undefined) this.#promisedSince = this.#assumePromises(segments);
     for (const segment of segments) this.#replay(segment, facts, segment === segments.at(-1));
     this.#applyRenewals(renewals);
+    const last = segments.at(-1);
+    const isLastWhole = facts === undefined || (last !== undefined && reaches(last, facts));
     return {
       segments,
+      firstNewId: (facts?.segment ?? 0) + 1,
+      isLastWhole,
+      replayedSegments: this.#replayedSegments,
       storeSeconds: this.#storeSeconds,
       nextSequence: this.#nextSequence,
       replayedRecords: this.#replayedRecords,
@@ -103,7 +115,7 @@ class Recoverer {
     const segments: SegmentFile[] = [];
     this.#parts.onOpened(segments);
     for (const id of ids) {
-      const { segment, isDamaged } = SegmentFile.open(files, folder, id);
+      const { segment, isDamaged } = SegmentFile.open(files, folder, id, this.#parts.mark);
       segments.push(segment);
       this.#storeSeconds = Math.max(this.#storeSeconds, segment.createdSeconds);
       if (isDamaged) {
@@ -180,7 +192,9 @@ class Recoverer {
     if (facts !== undefined && segment.id < facts.segment) return;
     const fromBytes = segment.id === facts?.segment ? facts.offset : 0;
     const range = { fromBytes, verifies: facts !== undefined || isLast };
+    const before = this.#replayedRecords;
     const { endBytes, damagedPlaces } = replaySegment(segment, range, (found) => this.#take(found));
+    if (this.#replayedRecords > before) this.#replayedSegments.push(segment);
     this.#damagedPlaces += damagedPlaces;
     if (damagedPlaces > 0) {
       const { log } = this.#parts;
@@ -189,18 +203,25 @@ class Recoverer {
     if (endBytes < segment.sizeBytes) segment.cutOff(endBytes);
   }
 
-  #take({ header, key, segment, offset }: FoundRecord): void {
+  #take({ header, key, removal, segment, offset }: FoundRecord): void {
     const { table } = this.#parts;
     this.#replayedRecords++;
     this.#nextSequence = Math.max(this.#nextSequence, header.sequence + 1);
     if (header.kind === ENTRY_KIND) this.#key.setBytes(ENTRY_KIND, hash('sha256', key, 'buffer'));
     else this.#key.setBytes(header.kind, key.length < KEY_BYTES ? Buffer.concat([key], KEY_BYTES) : key);
     const row = table.find(this.#key);
-    if (row >= 0) table.remove(row);
+    const meant = removal && decodeRemovedPlace(removal);
+    const isMeant = meant === undefined || (table.segment(row) === meant.segment && table.offset(row) === meant.offset);
+    if (row >= 0 && isMeant) table.remove(row);
     if (header.isRemoval) return;
     const touched = segment >= this.#promisedSince ? this.#storeSeconds : 0;
     table.add(this.#key, { segment, offset, payloadBytes: header.keyBytes + header.dataBytes, touched });
   }
+}
+
+/** Whether the segment is as long as it was when the snapshot was written, or newer. */
+function reaches(segment: SegmentFile, facts: IndexFacts): boolean {
+  return segment.id > facts.segment || (segment.id === facts.segment && segment.sizeBytes >= facts.offset);
 }
 
 function prefixKey(word0: number, word1: number): string {

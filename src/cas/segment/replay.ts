@@ -13,10 +13,12 @@ import type { SegmentFile } from './segment-file.ts';
 /** Bytes of a segment that are looked at together. */
 const WINDOW_BYTES = 1024 * 1024;
 
-/** A record that replay found. `key` is a view that is good until the next one. */
+/** A record that replay found. `key` and `removal` are views that are good until the next one. */
 export interface FoundRecord {
   readonly header: RecordHeader;
   readonly key: Buffer;
+  /** The data of a removal; undefined for other records. */
+  readonly removal: Buffer | undefined;
   readonly segment: number;
   readonly offset: number;
 }
@@ -67,15 +69,18 @@ export function replaySegment(
 
 function readAt(window: Window, segment: SegmentFile, offset: number, verifies: boolean): FoundRecord | undefined {
   const start = window.at(offset, RECORD_HEADER_BYTES);
-  const header = start && readRecordHeader(start, 0);
+  const header = start && readRecordHeader(segment.mark, start, 0);
   if (header === undefined) return undefined;
   const endBytes = offset + RECORD_HEADER_BYTES + header.keyBytes + header.dataBytes;
   if (endBytes > segment.sizeBytes) return undefined;
-  const wanted = RECORD_HEADER_BYTES + header.keyBytes + (verifies ? header.dataBytes : 0);
+  const dataAt = RECORD_HEADER_BYTES + header.keyBytes;
+  const isRead = verifies || header.isRemoval;
+  const wanted = dataAt + (isRead ? header.dataBytes : 0);
   const bytes = window.at(offset, wanted);
-  if (bytes === undefined || (verifies && 'damage' in parseRecord(bytes))) return undefined;
-  const key = bytes.subarray(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + header.keyBytes);
-  return { header, key, segment: segment.id, offset };
+  if (bytes === undefined || (isRead && 'damage' in parseRecord(segment.mark, bytes))) return undefined;
+  const key = bytes.subarray(RECORD_HEADER_BYTES, dataAt);
+  const removal = header.isRemoval ? bytes.subarray(dataAt) : undefined;
+  return { header, key, removal, segment: segment.id, offset };
 }
 
 /** A part of a segment in memory, which moves forward. */
@@ -91,22 +96,22 @@ class Window {
 
   /** A view of the bytes at a position, or undefined if they are not all there. */
   at(position: number, bytes: number): Buffer | undefined {
-    if (position < this.#start || position + bytes > this.#end) this.#load(position, bytes);
+    if (position < this.#start || position + bytes > this.#end) this.#load(position, Math.max(bytes, WINDOW_BYTES));
     if (position + bytes > this.#end) return undefined;
     return this.#buffer.subarray(position - this.#start, position - this.#start + bytes);
   }
 
   /** The next place that begins like a record, or the end of the segment. */
   nextStart(position: number): number {
-    for (let from = position; from < this.#segment.sizeBytes; ) {
-      this.#load(from, WINDOW_BYTES);
-      const bytes = this.#buffer.subarray(0, this.#end - this.#start);
-      const found = nextRecordStart(bytes, 0);
+    const { mark, sizeBytes } = this.#segment;
+    for (let from = position; from < sizeBytes; from = this.#end) {
+      if (this.at(from, RECORD_ALIGNMENT) === undefined) return sizeBytes;
+      const bytes = this.#buffer.subarray(from - this.#start, this.#end - this.#start);
+      const found = nextRecordStart(mark, bytes, 0);
       if (found < bytes.length) return from + found;
-      if (bytes.length < WINDOW_BYTES) break;
-      from += bytes.length;
+      if (bytes.length % RECORD_ALIGNMENT !== 0) return sizeBytes;
     }
-    return this.#segment.sizeBytes;
+    return sizeBytes;
   }
 
   #load(position: number, bytes: number): void {

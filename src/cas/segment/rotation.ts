@@ -1,17 +1,22 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isKind } from '../../errors.ts';
 import { readError } from '../../system/file-errors.ts';
 import type { DigestTable } from './digest-table.ts';
-import { ENTRY_KIND, parseRecord, recordBytes } from './format.ts';
+import { ENTRY_KIND, parseRecord, recordBytes, SEGMENT_HEADER_BYTES } from './format.ts';
 import type { RecordIndex } from './record-index.ts';
 import { RowKey } from './row-key.ts';
 import type { SegmentFile } from './segment-file.ts';
 import type { RecordPlace, SegmentLog } from './segment-log.ts';
 import { readRecord, type Segments } from './segments.ts';
 import type { Space } from './space.ts';
+import type { RecordDamage } from './store-core.ts';
 import type { StoreEvents } from './store-report.ts';
 
 /** Bytes copied before their group is waited for: bounds memory, and lets other work run. */
 const BATCH_BYTES = 2 * 1024 * 1024;
+
+/** Rows that are evicted before other work gets its turn: a few milliseconds. */
+const EVICTIONS_PER_TURN = 4096;
 
 /** Of a segment, what is not leased but was used recently is copied forward up to this share: the rest is room gained. */
 const MAX_RECENT_SHARE = 0.5;
@@ -26,7 +31,7 @@ export interface RotationParts {
   /** How long a lease lasts after `touched`, in store seconds. */
   readonly leaseSeconds: number;
   /** Puts a damaged record aside. */
-  readonly onDamaged: (row: number, bytes: Buffer | undefined, reason: string) => void;
+  readonly onDamaged: (row: number, damage: RecordDamage) => void;
 }
 
 /**
@@ -50,6 +55,7 @@ export interface RotationCounts {
  */
 export class Rotation {
   readonly #parts: RotationParts;
+  readonly #key = new RowKey();
   #evictedBlobs = 0;
   #evictedEntries = 0;
   #copiedBytes = 0;
@@ -73,7 +79,7 @@ export class Rotation {
   async reclaimOldest(keeping: Keeping): Promise<number> {
     const { segments, log, space } = this.#parts;
     const segment = segments.oldest;
-    if (segment === undefined) return 0;
+    if (segment === undefined || segment.sizeBytes <= SEGMENT_HEADER_BYTES) return 0;
     const before = space.partBytes('segments');
     if (segment === log.active) await log.roll();
     await this.#empty(segment, keeping);
@@ -91,6 +97,7 @@ export class Rotation {
     let recentBytes = keeping === 'recent' ? segment.sizeBytes * MAX_RECENT_SHARE : 0;
     let batch: Promise<void>[] = [];
     let batchBytes = 0;
+    let evicted = 0;
     for (const { row, offset } of placesIn(table, segment.id)) {
       // Rows are reused while copies are written.
       if (!isAt(table, row, segment.id, offset)) continue;
@@ -99,6 +106,7 @@ export class Rotation {
         const isKept = table.touched(row) >= recentSince && bytes <= recentBytes;
         if (!isKept) {
           this.#evict(row, now);
+          if (++evicted % EVICTIONS_PER_TURN === 0) await nextTurn();
           continue;
         }
         recentBytes -= bytes;
@@ -124,7 +132,7 @@ export class Rotation {
     const isEntry = table.kind(row) === ENTRY_KIND;
     const eviction = {
       what: isEntry ? ('entry' as const) : ('blob' as const),
-      hash: table.readKey(row, new RowKey()).hex(),
+      hash: table.readKey(row, this.#key).hex(),
       sizeBytes: recordBytes(table.payloadBytes(row)),
       ageSeconds: now - table.touched(row),
     };
@@ -145,13 +153,13 @@ export class Rotation {
     } catch (error) {
       const ours = readError(error, 'copying a record forward');
       if (!isKind(ours, 'data-loss')) throw ours;
-      if (isAt(table, row, segment.id, offset)) onDamaged(row, undefined, ours.message);
+      if (isAt(table, row, segment.id, offset)) onDamaged(row, { bytes: undefined, reason: ours.message });
       return;
     }
     if (!isAt(table, row, segment.id, offset)) return;
-    const parsed = parseRecord(raw);
+    const parsed = parseRecord(segment.mark, raw);
     if ('damage' in parsed) {
-      onDamaged(row, raw, parsed.damage);
+      onDamaged(row, { bytes: raw, reason: parsed.damage });
       return;
     }
     space.add('segments', bytes);

@@ -11,6 +11,7 @@ import { verified, verifyBytes } from '../verified-stream.ts';
 import { MAX_WARMED } from './digest-table.ts';
 import { RECORD_HEADER_BYTES } from './format.ts';
 import { hexWord, RowKey } from './row-key.ts';
+import type { RecordPlace } from './segment-log.ts';
 import type { StoreCore } from './store-core.ts';
 import type { StoreEvents } from './store-report.ts';
 
@@ -27,6 +28,8 @@ export interface SegmentBlobStoreOptions {
   readonly maxRecordBlobBytes: number;
   /** Above this many leased bytes nothing is added. */
   readonly maxLeasedBytes: number;
+  /** How long a lease lasts after its last renewal, in store seconds. */
+  readonly leaseSeconds: number;
 }
 
 /**
@@ -44,6 +47,8 @@ export class SegmentBlobStore implements BlobStore {
   readonly #key = new RowKey();
   readonly #prefixes = new Uint32Array(2 * MAX_WARMED);
   #gatheredBytes = 0;
+  /** Of blobs that are being stored: they will be leased. */
+  #admittedBytes = 0;
 
   constructor(core: StoreCore, files: FileBlobStore, options: SegmentBlobStoreOptions) {
     this.#core = core;
@@ -88,9 +93,11 @@ export class SegmentBlobStore implements BlobStore {
     this.#begin(signal);
     if (this.#has(digest)) return;
     verifyBytes(digest, bytes);
-    this.#admit(digest);
-    if (digest.sizeBytes > this.#options.maxRecordBlobBytes) return this.#files.putBytes(digest, bytes, signal);
-    return this.#append(digest, bytes);
+    await this.#admitted(digest, () =>
+      digest.sizeBytes > this.#options.maxRecordBlobBytes
+        ? this.#files.putBytes(digest, bytes, signal)
+        : this.#append(digest, bytes),
+    );
   }
 
   async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
@@ -99,12 +106,24 @@ export class SegmentBlobStore implements BlobStore {
       discard(bytes);
       return;
     }
+    await this.#admitted(digest, async () => {
+      const isGathered =
+        digest.sizeBytes <= this.#options.maxRecordBlobBytes &&
+        this.#gatheredBytes + digest.sizeBytes <= MAX_GATHERED_BYTES;
+      if (isGathered) await this.#append(digest, await this.#gather(digest, bytes, signal));
+      else await this.#files.put(digest, bytes, signal);
+    });
+  }
+
+  /** Stores a blob if leases leave room for it beside what is being stored already. */
+  async #admitted(digest: Digest, store: () => Promise<void>): Promise<void> {
     this.#admit(digest);
-    const isGathered =
-      digest.sizeBytes <= this.#options.maxRecordBlobBytes &&
-      this.#gatheredBytes + digest.sizeBytes <= MAX_GATHERED_BYTES;
-    if (isGathered) await this.#append(digest, await this.#gather(digest, bytes, signal));
-    else await this.#files.put(digest, bytes, signal);
+    this.#admittedBytes += digest.sizeBytes;
+    try {
+      await store();
+    } finally {
+      this.#admittedBytes -= digest.sizeBytes;
+    }
   }
 
   #begin(signal: AbortSignal): void {
@@ -149,7 +168,7 @@ export class SegmentBlobStore implements BlobStore {
     return row >= 0 && table.payloadBytes(row) === digest.hash.length / 2 + digest.sizeBytes ? row : -1;
   }
 
-  /** Small blobs have files only if an earlier version, or an hour of many uploads, left some. */
+  /** Small blobs have files only if an earlier version, or many uploads at once, left some. */
   #mayBeFile(digest: Digest): boolean {
     return digest.sizeBytes > this.#options.maxRecordBlobBytes || this.#files.smallFiles > 0;
   }
@@ -178,17 +197,18 @@ export class SegmentBlobStore implements BlobStore {
     if (row < 0) return undefined;
     index.touch(row, index.time.now());
     index.flushRenewals();
+    const place = this.#core.placeOf(row);
     const record = this.#core.readRow(row);
-    if (record instanceof Promise) return record.then((bytes) => this.#verified(digest, bytes));
-    return this.#verified(digest, record);
+    if (record instanceof Promise) return record.then((bytes) => this.#verified(digest, place, bytes));
+    return this.#verified(digest, place, record);
   }
 
-  #verified(digest: Digest, record: Buffer | undefined): Uint8Array {
+  #verified(digest: Digest, place: RecordPlace, record: Buffer | undefined): Uint8Array {
     const dataAt = RECORD_HEADER_BYTES + digest.hash.length / 2;
     const data = record?.subarray(dataAt, dataAt + digest.sizeBytes);
     if (data !== undefined && digestOf(digest.function, data).hash === digest.hash) return data;
     const key = this.#key.setHex(digestFunctionToWire(digest.function), digest.hash);
-    this.#core.putAside(key, record, 'its bytes do not have its digest');
+    this.#core.putAside(key, place, { bytes: record, reason: 'its bytes do not have its digest' });
     throw blobNotFound(digest);
   }
 
@@ -198,16 +218,26 @@ export class SegmentBlobStore implements BlobStore {
     const { maxLeasedBytes, events } = this.#options;
     const now = index.time.now();
     const heldBytes = index.ledger.heldBytes(now) + this.#files.bytesHeld(clock.monotonicMs());
-    if (heldBytes + digest.sizeBytes <= maxLeasedBytes) return;
+    if (heldBytes + this.#admittedBytes + digest.sizeBytes <= maxLeasedBytes) return;
     if (digest.sizeBytes > maxLeasedBytes) {
       events.refused('too-large');
       const message = `${digest.sizeBytes} bytes are more than the store may promise (${maxLeasedBytes} bytes); it needs a larger --max-size`;
       throw new ReapiError('too-large', message);
     }
     events.refused('leased');
-    const retryAfterMs = Math.max(1, index.ledger.secondsUntilRelease(now)) * 1000;
+    const retryAfterMs = Math.max(1, this.#secondsUntilRelease(now)) * 1000;
     const message = `the store is full of blobs that clients were promised (${heldBytes} of at most ${maxLeasedBytes} bytes); this build needs a larger store (--max-size)`;
     throw new ReapiError('quota-exceeded', message, { retryAfterMs });
+  }
+
+  /** When the next lease ends, of a record or of the file that was used longest ago. */
+  #secondsUntilRelease(now: number): number {
+    const { index, clock } = this.#core;
+    const ofRecords = index.ledger.secondsUntilRelease(now);
+    const oldestMs = this.#files.oldestTouchMs();
+    if (oldestMs === undefined) return ofRecords;
+    const ofFiles = this.#options.leaseSeconds - Math.floor((clock.monotonicMs() - oldestMs) / 1000);
+    return ofRecords > 0 ? Math.min(ofRecords, ofFiles) : ofFiles;
   }
 
   async #gather(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<Uint8Array> {

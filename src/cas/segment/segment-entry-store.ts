@@ -4,6 +4,7 @@ import type { Entry, EntryStore } from '../../entries/entry-store.ts';
 import { ReapiError, throwIfAborted } from '../../errors.ts';
 import { ENTRY_KIND, parseRecord } from './format.ts';
 import { RowKey } from './row-key.ts';
+import type { RecordPlace } from './segment-log.ts';
 import type { StoreCore } from './store-core.ts';
 
 const NO_DATA = new Uint8Array();
@@ -33,16 +34,13 @@ export class SegmentEntryStore implements EntryStore {
     if (row < 0) return undefined;
     index.touch(row, index.time.now());
     index.flushRenewals();
+    const place = this.#core.placeOf(row);
     const read = this.#core.readRow(row);
     const record = read instanceof Promise ? await read : read;
     if (record === undefined) throw damaged('it cannot be read');
-    const parsed = parseRecord(record);
-    const damage =
-      'damage' in parsed ? parsed.damage : parsed.key.toString() === key ? undefined : 'it has another key';
-    if (damage !== undefined || 'damage' in parsed) {
-      this.#core.putAside(this.#keyOf(key), record, damage ?? '');
-      throw damaged(damage ?? '');
-    }
+    const parsed = parseRecord(this.#core.mark, record);
+    if ('damage' in parsed) throw this.#damaged(key, place, record, parsed.damage);
+    if (parsed.key.toString() !== key) throw this.#damaged(key, place, record, 'it has another key');
     return { value: parsed.data, writtenMs: parsed.header.writtenMs };
   }
 
@@ -81,6 +79,11 @@ export class SegmentEntryStore implements EntryStore {
       if (wasThere) index.remove(row);
     });
     return wasThere;
+  }
+
+  #damaged(key: string, place: RecordPlace, bytes: Buffer, reason: string): ReapiError {
+    this.#core.putAside(this.#keyOf(key), place, { bytes, reason });
+    return damaged(reason);
   }
 
   #keyOf(key: string): RowKey {

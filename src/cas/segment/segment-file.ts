@@ -2,7 +2,14 @@ import { join } from 'node:path';
 import { invariant, systemCode } from '../../errors.ts';
 import { closeUnneeded } from '../../system/file-errors.ts';
 import type { FileSystem } from '../../system/file-system.ts';
-import { decodeSegmentHeader, encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './format.ts';
+import { removeUnneeded } from './file-removal.ts';
+import {
+  decodeSegmentHeader,
+  encodeSegmentHeader,
+  type RecordMark,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+} from './format.ts';
 
 /** What the file system may round a file up to: counted for every segment beside its bytes. */
 export const FILE_OVERHEAD_BYTES = 4096;
@@ -15,6 +22,10 @@ export function segmentIdOf(name: string): number | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
 }
 
+function pathIn(folder: string, id: number): string {
+  return join(folder, `${id.toString(16).padStart(8, '0')}.segment`);
+}
+
 /**
  * One append-only file. `sizeBytes` is the end of what has been committed: later bytes, left by a write that failed, are
  * overwritten by the next one and cut off at the next start.
@@ -24,6 +35,8 @@ export function segmentIdOf(name: string): number | undefined {
 export class SegmentFile {
   readonly id: number;
   readonly createdSeconds: number;
+  /** What its records begin with. */
+  readonly mark: RecordMark;
   readonly #path: string;
   readonly #files: FileSystem;
   readonly #fd: number;
@@ -36,38 +49,40 @@ export class SegmentFile {
     files: FileSystem,
     path: string,
     fd: number,
-    facts: { readonly id: number; readonly createdSeconds: number; readonly sizeBytes: number },
+    facts: SegmentHeader & { readonly sizeBytes: number },
   ) {
     this.#files = files;
     this.#path = path;
     this.#fd = fd;
     this.id = facts.id;
     this.createdSeconds = facts.createdSeconds;
+    this.mark = facts.mark;
     this.#sizeBytes = facts.sizeBytes;
   }
 
   /** Makes a new one with its header. Throws system errors; then there is no file, or one that is empty of records. */
-  static create(files: FileSystem, folder: string, id: number, createdSeconds: number): SegmentFile {
-    const path = pathIn(folder, id);
+  static create(files: FileSystem, folder: string, header: SegmentHeader): SegmentFile {
+    const path = pathIn(folder, header.id);
     const fd = files.open(path, 'create');
     try {
-      files.writeAt(fd, [encodeSegmentHeader({ id, createdSeconds })], 0);
+      files.writeAt(fd, [encodeSegmentHeader(header)], 0);
     } catch (error) {
       closeUnneeded(files, fd);
       removeUnneeded(files, path);
       throw error;
     }
-    return new SegmentFile(files, path, fd, { id, createdSeconds, sizeBytes: SEGMENT_HEADER_BYTES });
+    return new SegmentFile(files, path, fd, { ...header, sizeBytes: SEGMENT_HEADER_BYTES });
   }
 
   /**
    * Opens one that exists. Its size is that of the file until `cutOff` says where it ends.
-   * A damaged header costs nothing, because the name has the number: it is written anew.
+   * A damaged header costs nothing: the name has the number and the store knows its mark, so it is written anew.
    */
   static open(
     files: FileSystem,
     folder: string,
     id: number,
+    mark: RecordMark,
   ): { readonly segment: SegmentFile; readonly isDamaged: boolean } {
     const path = pathIn(folder, id);
     const { sizeBytes } = files.stat(path);
@@ -75,10 +90,10 @@ export class SegmentFile {
     try {
       const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
       const header = decodeSegmentHeader(bytes.subarray(0, files.read(fd, bytes, 0)));
-      const isDamaged = header === undefined || header.id !== id;
+      const isDamaged = header?.id !== id || !header.mark.bytes.equals(mark.bytes);
       const createdSeconds = isDamaged ? 0 : header.createdSeconds;
-      if (isDamaged) files.writeAt(fd, [encodeSegmentHeader({ id, createdSeconds })], 0);
-      const facts = { id, createdSeconds, sizeBytes: Math.max(sizeBytes, SEGMENT_HEADER_BYTES) };
+      const facts = { id, createdSeconds, mark, sizeBytes: Math.max(sizeBytes, SEGMENT_HEADER_BYTES) };
+      if (isDamaged) files.writeAt(fd, [encodeSegmentHeader(facts)], 0);
       // A crash right after its creation leaves one that is empty, or half a header: that is no damage.
       return {
         segment: new SegmentFile(files, path, fd, facts),
@@ -93,6 +108,11 @@ export class SegmentFile {
   /** End of the committed bytes. */
   get sizeBytes(): number {
     return this.#sizeBytes;
+  }
+
+  /** Whether its file is gone, or about to be. */
+  get isRetired(): boolean {
+    return this.#isRetired;
   }
 
   /** What it counts for in the store's limit. */
@@ -183,14 +203,23 @@ export class SegmentFile {
   }
 }
 
-function pathIn(folder: string, id: number): string {
-  return join(folder, `${id.toString(16).padStart(8, '0')}.segment`);
+/** Does something while the segment's file is kept. */
+export async function pinned<T>(segment: SegmentFile, work: () => Promise<T>): Promise<T> {
+  segment.pin();
+  try {
+    return await work();
+  } finally {
+    segment.unpin();
+  }
 }
 
-function removeUnneeded(files: FileSystem, path: string): void {
+/** The mark that the header of a segment file holds, or undefined if it is damaged. Throws system errors. */
+export function readMark(files: FileSystem, folder: string, id: number): RecordMark | undefined {
+  const fd = files.open(pathIn(folder, id), 'read');
   try {
-    files.remove(path);
-  } catch (error) {
-    if (systemCode(error) === undefined) throw error;
+    const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
+    return decodeSegmentHeader(bytes.subarray(0, files.read(fd, bytes, 0)))?.mark;
+  } finally {
+    closeUnneeded(files, fd);
   }
 }

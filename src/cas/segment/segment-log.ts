@@ -2,7 +2,7 @@ import { ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
 import { writeError } from '../../system/file-errors.ts';
 import { type NewRecord, RECORD_ALIGNMENT, RECORD_HEADER_BYTES, recordBytes, writeRecordStart } from './format.ts';
-import type { SegmentFile } from './segment-file.ts';
+import { pinned, type SegmentFile } from './segment-file.ts';
 import type { StoreEvents } from './store-report.ts';
 
 /** Most bytes of one group; also what is written and synced at a time. */
@@ -25,6 +25,11 @@ const RETRY_MS = 1000;
 export interface RecordPlace {
   readonly segment: number;
   readonly offset: number;
+}
+
+/** Whether both are the same record. */
+export function isSamePlace(a: RecordPlace, b: RecordPlace): boolean {
+  return a.segment === b.segment && a.offset === b.offset;
 }
 
 /** A record on its way into the log. `committed` and `skipped` must not throw. */
@@ -95,8 +100,10 @@ export class SegmentLog {
   #running: Promise<void> | undefined;
   #queuedBytes = 0;
   #mustRoll = false;
-  /** Whether a segment's name may not be on the device yet; of the first one that is not known. */
-  #areNamesDirty = true;
+  /** Segments that were begun, and how many of them had their names synced. Of the first one that is not known. */
+  #namesMade = 1;
+  #namesSynced = 0;
+  #syncing: Promise<void> = Promise.resolve();
   readonly #unsynced = new Set<SegmentFile>();
 
   constructor(host: LogHost, active: SegmentFile, options: LogOptions) {
@@ -140,18 +147,16 @@ export class SegmentLog {
     this.#startSegment();
   }
 
-  /** Waits until everything committed so far is on the device. Throws system errors. */
-  async syncAll(): Promise<void> {
-    const segments = [...this.#unsynced];
-    this.#unsynced.clear();
-    try {
-      for (const segment of segments) await pinned(segment, () => segment.sync());
-      if (this.#areNamesDirty) await this.#host.syncNames();
-      this.#areNamesDirty = false;
-    } catch (error) {
-      for (const segment of segments) this.#unsynced.add(segment);
-      throw error;
-    }
+  /** Waits until everything committed so far is on the device. One call after the other. Throws system errors. */
+  syncAll(): Promise<void> {
+    const synced = this.#syncing.then(() => this.#syncAll());
+    this.#syncing = synced.catch(() => undefined);
+    return synced;
+  }
+
+  /** What a segment holds may not be on the device yet: it was found there after an unclean stop. */
+  distrust(segment: SegmentFile): void {
+    this.#unsynced.add(segment);
   }
 
   /** A segment was reclaimed: there is nothing to sync any more. */
@@ -162,6 +167,29 @@ export class SegmentLog {
   /** Waits for what was appended. */
   async settled(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
+  }
+
+  async #syncAll(): Promise<void> {
+    for (const segment of [...this.#unsynced]) {
+      if (!this.#unsynced.has(segment) || segment.isRetired) continue;
+      // What is written meanwhile has to be synced again.
+      this.#unsynced.delete(segment);
+      try {
+        await pinned(segment, () => segment.sync());
+      } catch (error) {
+        if (!segment.isRetired) this.#unsynced.add(segment);
+        throw error;
+      }
+    }
+    await this.#syncNames();
+  }
+
+  /** A segment that is begun meanwhile is another one to sync. */
+  async #syncNames(): Promise<void> {
+    const made = this.#namesMade;
+    if (this.#namesSynced === made) return;
+    await this.#host.syncNames();
+    this.#namesSynced = Math.max(this.#namesSynced, made);
   }
 
   #groupFor(isCopies: boolean, bytes: number, stagedBytes: number): Group {
@@ -217,7 +245,7 @@ export class SegmentLog {
   #startSegment(): void {
     this.#active = this.#host.createSegment();
     this.#mustRoll = false;
-    this.#areNamesDirty = true;
+    this.#namesMade++;
   }
 
   async #write(records: readonly LogRecord[], bytes: number): Promise<void> {
@@ -235,8 +263,7 @@ export class SegmentLog {
     try {
       await segment.sync();
       this.#unsynced.delete(segment);
-      if (this.#areNamesDirty) await this.#host.syncNames();
-      this.#areNamesDirty = false;
+      await this.#syncNames();
     } catch (error) {
       this.#mustRoll = true;
       this.#cutOff(segment, bytes);
@@ -266,7 +293,7 @@ export class SegmentLog {
     let at = 0;
     for (const entry of records) {
       const data = 'raw' in entry ? entry.raw : entry.record.data;
-      if (!('raw' in entry)) at = writeRecordStart(entry.record, staging, at);
+      if (!('raw' in entry)) at = writeRecordStart(this.#active.mark, entry.record, staging, at);
       if (data.length <= COPY_BYTES) {
         staging.set(data, at);
         at += data.length;
@@ -281,16 +308,6 @@ export class SegmentLog {
     }
     if (at > from) chunks.push(staging.subarray(from, at));
     return chunks;
-  }
-}
-
-/** Does something while the segment's file is kept. */
-export async function pinned<T>(segment: SegmentFile, work: () => Promise<T>): Promise<T> {
-  segment.pin();
-  try {
-    return await work();
-  } finally {
-    segment.unpin();
   }
 }
 

@@ -2,18 +2,30 @@ import { invariant, ReapiError } from '../../errors.ts';
 import { readError } from '../../system/file-errors.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { DigestTable } from './digest-table.ts';
-import { recordBytes } from './format.ts';
-import { SegmentFile } from './segment-file.ts';
-import { pinned } from './segment-log.ts';
+import { type RecordMark, recordBytes } from './format.ts';
+import { pinned, SegmentFile } from './segment-file.ts';
 import type { Space } from './space.ts';
 import type { StoreTime } from './store-time.ts';
 
 /** Records up to this size are read in one synchronous go: about 30 µs of copying from the page cache. */
 export const READ_AT_ONCE_BYTES = 128 * 1024;
 
+/** What segments need. */
+export interface SegmentsParts {
+  readonly folder: string;
+  readonly files: FileSystem;
+  readonly space: Space;
+  readonly time: StoreTime;
+  readonly mark: RecordMark;
+  /** Lower numbers are taken, by segments or by what the index says of segments that are gone. */
+  readonly firstNewId: number;
+}
+
 /** The segment files of a store, oldest first. */
 export class Segments {
   readonly folder: string;
+  /** What records of this store begin with. */
+  readonly mark: RecordMark;
   readonly #files: FileSystem;
   readonly #space: Space;
   readonly #time: StoreTime;
@@ -21,16 +33,14 @@ export class Segments {
   #nextId: number;
 
   /** @param opened what the folder holds, in ascending order. */
-  constructor(
-    opened: readonly SegmentFile[],
-    parts: { readonly folder: string; readonly files: FileSystem; readonly space: Space; readonly time: StoreTime },
-  ) {
+  constructor(opened: readonly SegmentFile[], parts: SegmentsParts) {
     this.folder = parts.folder;
+    this.mark = parts.mark;
     this.#files = parts.files;
     this.#space = parts.space;
     this.#time = parts.time;
     this.#segments = new Map(opened.map((segment) => [segment.id, segment]));
-    this.#nextId = (opened.at(-1)?.id ?? 0) + 1;
+    this.#nextId = Math.max(parts.firstNewId, (opened.at(-1)?.id ?? 0) + 1);
     for (const segment of opened) this.#space.add('segments', segment.diskBytes);
   }
 
@@ -49,7 +59,11 @@ export class Segments {
 
   /** A new one behind all others. Throws system errors. */
   create(): SegmentFile {
-    const segment = SegmentFile.create(this.#files, this.folder, this.#nextId++, this.#time.now());
+    const segment = SegmentFile.create(this.#files, this.folder, {
+      id: this.#nextId++,
+      createdSeconds: this.#time.now(),
+      mark: this.mark,
+    });
     this.#segments.set(segment.id, segment);
     this.#space.add('segments', segment.diskBytes);
     return segment;
@@ -60,10 +74,17 @@ export class Segments {
     this.#space.add('segments', bytes);
   }
 
-  /** When a segment was begun and when the next one was: the store seconds between which its records were written. */
-  endSeconds(segment: SegmentFile): number {
-    const next = this.#segments.get(segment.id + 1);
+  /** When the oldest segment was full: the next one was begun then. */
+  get oldestEndSeconds(): number {
+    const [, next] = this.#segments.values();
     return next?.createdSeconds ?? this.#time.now();
+  }
+
+  /** The largest there is: what copying one forward may take. */
+  get largestBytes(): number {
+    let largest = 0;
+    for (const { sizeBytes } of this.#segments.values()) largest = Math.max(largest, sizeBytes);
+    return largest;
   }
 
   /** Removes the file of a segment that no row refers to. Throws system errors; then it stays. */

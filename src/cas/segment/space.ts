@@ -40,11 +40,18 @@ export class Space {
   readonly #waiters: { readonly bytes: number; readonly part: SpacePart; readonly done: PromiseWithResolvers<void> }[] =
     [];
   #serving: Promise<void> | undefined;
+  #reserveBytes: number;
   #freeBytes = 0;
   #freeCheckedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SpaceOptions) {
     this.#options = options;
+    this.#reserveBytes = options.reserveBytes;
+  }
+
+  /** Of the limit, what is kept free of new data, for copying forward. @param bytes at least what one segment may take. */
+  reserve(bytes: number): void {
+    this.#reserveBytes = bytes;
   }
 
   get usedBytes(): number {
@@ -58,8 +65,7 @@ export class Space {
 
   /** Whether less than that many bytes are left under the limit for new data. */
   isShortOf(bytes: number): boolean {
-    const { maxBytes, reserveBytes } = this.#options;
-    return this.usedBytes + bytes + reserveBytes > maxBytes;
+    return this.usedBytes + bytes + this.#reserveBytes > this.#options.maxBytes;
   }
 
   /** Takes room without asking: for what exists already, and for copies, which live on the reserve. */
@@ -83,8 +89,8 @@ export class Space {
 
   /** Takes room, waiting until some is free. @throws quota-exceeded; too-large if it could never fit; unavailable. */
   take(part: SpacePart, bytes: number): Promise<void> {
-    const { maxBytes, reserveBytes, events } = this.#options;
-    if (bytes > maxBytes - reserveBytes) {
+    const { maxBytes, events } = this.#options;
+    if (bytes > maxBytes - this.#reserveBytes) {
       events.refused('too-large');
       const message = `${bytes} bytes are more than the whole store may hold (${maxBytes} bytes); it needs a larger --max-size`;
       return Promise.reject(new ReapiError('too-large', message));
@@ -116,16 +122,20 @@ export class Space {
     this.#serving = undefined;
   }
 
+  /** For the floor of free space no more goes than lacked at first: if others fill the disk, giving all of it up gains nothing. */
   async #makeRoom(bytes: number): Promise<void> {
+    let floorBudget = this.#lackingFreeBytes(bytes);
     while (this.#lackingBytes(bytes) > 0) {
-      if ((await this.#options.free()) === 0) throw this.#full(bytes);
+      const isOverLimit = this.isShortOf(bytes);
+      const freedBytes = isOverLimit || floorBudget > 0 ? await this.#options.free() : 0;
+      if (freedBytes === 0) throw this.#full(bytes);
+      if (!isOverLimit) floorBudget -= freedBytes;
     }
   }
 
   /** How much would have to go for that many bytes. */
   #lackingBytes(bytes: number): number {
-    const { maxBytes, reserveBytes } = this.#options;
-    const lacking = this.usedBytes + bytes + reserveBytes - maxBytes;
+    const lacking = this.usedBytes + bytes + this.#reserveBytes - this.#options.maxBytes;
     return Math.max(lacking, this.#lackingFreeBytes(bytes));
   }
 

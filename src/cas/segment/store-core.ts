@@ -5,10 +5,11 @@ import { closeUnneeded, readError } from '../../system/file-errors.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Log } from '../../system/log.ts';
 import type { Quarantine } from '../../system/quarantine.ts';
-import { ENTRY_KIND, type NewRecord, recordBytes } from './format.ts';
+import { INDEX_ROW_BYTES } from './digest-table.ts';
+import { ENTRY_KIND, encodeRemovedPlace, type NewRecord, type RecordMark, recordBytes } from './format.ts';
 import type { RecordIndex } from './record-index.ts';
 import { RowKey } from './row-key.ts';
-import type { SegmentLog } from './segment-log.ts';
+import { isSamePlace, type RecordPlace, type SegmentLog } from './segment-log.ts';
 import type { Segments } from './segments.ts';
 import type { Space } from './space.ts';
 
@@ -25,7 +26,12 @@ export interface StoreCoreParts {
   readonly nextSequence: number;
 }
 
-const NO_DATA = new Uint8Array();
+/** What is wrong with a record. */
+export interface RecordDamage {
+  readonly reason: string;
+  /** The record as it was read, if it was. */
+  readonly bytes: Uint8Array | undefined;
+}
 
 /** What the blob store and the entry store of one log have in common: appending, reading, and putting damaged records aside. */
 export class StoreCore {
@@ -43,6 +49,11 @@ export class StoreCore {
     this.index = parts.index;
     this.#parts = parts;
     this.#sequence = parts.nextSequence;
+  }
+
+  /** What records of this store begin with. */
+  get mark(): RecordMark {
+    return this.#parts.segments.mark;
   }
 
   get nextSequence(): number {
@@ -66,37 +77,31 @@ export class StoreCore {
 
   /**
    * Writes a record. `committed` enters it into the index, in the order of the log.
-   * @throws quota-exceeded; unavailable; then `committed` was not called.
+   * @throws quota-exceeded; unavailable, also when the store was closed meanwhile; then `committed` was not called.
    */
-  async append(
+  append(
     record: Omit<NewRecord, 'sequence'>,
     committed: (place: { segment: number; offset: number; payloadBytes: number }) => void,
   ): Promise<void> {
-    const { space } = this.#parts;
-    const payloadBytes = record.key.length + record.data.length;
-    const bytes = recordBytes(payloadBytes);
-    if (!space.tryTake('segments', bytes)) await space.take('segments', bytes);
-    try {
-      if (this.#records === undefined) throw new ReapiError('unavailable', 'the store is not open yet');
-      await this.#records.append({
-        // A wall clock that was never set may be before 1970.
-        record: { ...record, writtenMs: Math.max(0, Math.floor(record.writtenMs)), sequence: this.#sequence++ },
-        committed: ({ segment, offset }) => committed({ segment, offset, payloadBytes }),
-      });
-    } catch (error) {
-      space.give('segments', bytes);
-      throw error;
-    }
+    this.throwIfClosed();
+    return this.#append(record, committed);
+  }
+
+  /** Where the record of a row is. */
+  placeOf(row: number): RecordPlace {
+    const { table } = this.index;
+    return { segment: table.segment(row), offset: table.offset(row) };
   }
 
   /** A record with its padding, or undefined if the device cannot read it: then it has been put aside. @throws unavailable. */
   readRow(row: number): Buffer | Promise<Buffer | undefined> {
     const { index, segments } = this.#parts;
     const key = index.table.readKey(row, new RowKey());
+    const place = this.placeOf(row);
     const onError = (error: unknown): undefined => {
       const ours = readError(error, 'reading a stored blob');
       if (!isKind(ours, 'data-loss')) throw ours;
-      this.putAside(key, undefined, ours.message);
+      this.putAside(key, place, { bytes: undefined, reason: ours.message });
     };
     try {
       const read = segments.readRow(index.table, row);
@@ -106,19 +111,22 @@ export class StoreCore {
     }
   }
 
-  /** Makes a damaged record absent, also after a restart, and keeps its bytes for people to look at. */
-  putAside(key: RowKey, bytes: Uint8Array | undefined, reason: string): void {
+  /**
+   * Makes a damaged record absent, also after a restart, and keeps its bytes for people to look at. Nothing if the key has another
+   * record by now: what was put since is no worse for it.
+   */
+  putAside(key: RowKey, place: RecordPlace, damage: RecordDamage): void {
     const { index, log } = this.#parts;
     const row = index.table.find(key);
-    if (row < 0) return;
+    if (row < 0 || !isSamePlace(this.placeOf(row), place)) return;
     const hash = key.hex();
     const { kind } = key;
     index.remove(row);
     this.#quarantined++;
-    log.error({ kind, hash, reason }, 'a damaged record was put into quarantine');
-    if (bytes !== undefined) this.#keepDamaged(`${kind}-${hash}`, bytes);
+    log.error({ kind, hash, reason: damage.reason }, 'a damaged record was put into quarantine');
+    if (damage.bytes !== undefined) this.#keepDamaged(`${kind}-${hash}`, damage.bytes);
     // The key of an entry is lost with its record; should a rebuild find the record again, so will its next reader.
-    if (kind !== ENTRY_KIND) this.inBackground(this.#markRemoved(kind, hash));
+    if (kind !== ENTRY_KIND) this.inBackground(this.#markRemoved(kind, hash, place));
   }
 
   /** Watches over work that nobody waits for until the store closes. A failure is logged. */
@@ -137,10 +145,36 @@ export class StoreCore {
     await this.#records?.settled();
   }
 
-  async #markRemoved(kind: number, hash: string): Promise<void> {
+  async #append(
+    record: Omit<NewRecord, 'sequence'>,
+    committed: (place: { segment: number; offset: number; payloadBytes: number }) => void,
+  ): Promise<void> {
+    const { space } = this.#parts;
+    const payloadBytes = record.key.length + record.data.length;
+    const bytes = recordBytes(payloadBytes);
+    // The index grows with the record; what it takes is accounted for after the commit.
+    const takenBytes = bytes + 2 * INDEX_ROW_BYTES;
+    if (!space.tryTake('segments', takenBytes)) await space.take('segments', takenBytes);
+    try {
+      if (this.#records === undefined) throw new ReapiError('unavailable', 'the store is not open yet');
+      await this.#records.append({
+        // A wall clock that was never set may be before 1970.
+        record: { ...record, writtenMs: Math.max(0, Math.floor(record.writtenMs)), sequence: this.#sequence++ },
+        committed: ({ segment, offset }) => {
+          space.give('segments', takenBytes - bytes);
+          committed({ segment, offset, payloadBytes });
+        },
+      });
+    } catch (error) {
+      space.give('segments', takenBytes);
+      throw error;
+    }
+  }
+
+  async #markRemoved(kind: number, hash: string, place: RecordPlace): Promise<void> {
     const key = Buffer.from(hash, 'hex');
-    const writtenMs = this.clock.nowMs();
-    await this.append({ kind, isRemoval: true, key, data: NO_DATA, writtenMs }, () => undefined);
+    const data = encodeRemovedPlace(place);
+    await this.#append({ kind, isRemoval: true, key, data, writtenMs: this.clock.nowMs() }, () => undefined);
   }
 
   #keepDamaged(name: string, bytes: Uint8Array): void {
