@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { inPieces, sha256, someBytes } from '../../test/support/blob-store-contract.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FaultyFileSystem } from '../../test/support/faulty-file-system.ts';
+import { HookedFileSystem } from '../../test/support/hooked-file-system.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../test/support/temporary-folder.ts';
 import type { Digest } from '../digest/digest.ts';
 import { isKind, ReapiError } from '../errors.ts';
@@ -55,7 +56,7 @@ describe('FileBlobStore as a tier under a shared limit', () => {
     const forgotten = await put(first, someBytes(10, 2));
     const later = new FakeClock(clock.nowMs() + 10_000_000);
     const second = await open(folder, { clock: later });
-    const [found] = second.digestsByHashStart().get(promised.hash.slice(0, 16)) ?? [];
+    const found = new Map(second.digestsByHashStart()).get(promised.hash.slice(0, 16));
     assert.ok(found !== undefined);
     assert.equal(second.touchAt(found, later.monotonicMs() - 1000), true);
     assert.equal(second.touchAt(sha256(someBytes(3)), 0), false);
@@ -97,6 +98,58 @@ describe('FileBlobStore as a tier under a shared limit', () => {
       [...store.heldNewestFirst()].map((blob) => blob.digest),
       [digests[1], digests[0], digests[2]],
     );
+  });
+
+  it('lists blobs and what is promised while others come, go and are used', async () => {
+    const clock = new FakeClock();
+    const store = await open(temporaryFolder(), { clock });
+    const digests: Digest[] = [];
+    for (const seed of [1, 2, 3, 4]) {
+      digests.push(await put(store, someBytes(10, seed)));
+      clock.advance(1);
+    }
+    const [oldest, second, , newest] = digests;
+    assert.ok(oldest && second && newest);
+    const held: Digest[] = [];
+    for (const { digest } of store.heldNewestFirst()) {
+      held.push(digest);
+      if (digest.hash !== newest.hash) continue;
+      assert.equal(store.touch(newest) && store.touch(second), true);
+      await put(store, someBytes(10, 5));
+    }
+    assert.deepEqual(held, [newest, digests[2], oldest]);
+    const listed: string[] = [];
+    for (const [start, digest] of store.digestsByHashStart()) {
+      assert.ok(digest.hash.startsWith(start) && start.length === 16);
+      listed.push(digest.hash);
+      store.touchAt(digest, clock.monotonicMs() - 1);
+      store.touch(oldest);
+    }
+    assert.deepEqual(listed.sort(), [...digests, sha256(someBytes(10, 5))].map(({ hash }) => hash).sort());
+  });
+
+  it('leaves the time of a blob as it is for the interval of touching, whoever looks at it', async () => {
+    const clock = new FakeClock();
+    const store = await open(temporaryFolder(), { clock, touchIntervalMs: 1000 });
+    const startMs = clock.monotonicMs();
+    const digest = await put(store, someBytes(LARGE));
+    for (const passMs of [999, 1]) {
+      clock.advance(passMs);
+      assert.equal((await store.findMissing([digest], NEVER)).length, 0);
+      await store.getBytes(digest, NEVER);
+      await put(store, someBytes(LARGE));
+      assert.equal(store.touchedMs(digest), passMs === 999 ? startMs : startMs + 1000);
+    }
+  });
+
+  it('evicts the next blob when one cannot be removed, and keeps counting that', async () => {
+    const files = new HookedFileSystem();
+    const store = await open(temporaryFolder(), { files, minRetentionMs: 0 });
+    const [stuck, next] = [await put(store, someBytes(10, 1)), await put(store, someBytes(10, 2))];
+    files.failOn('EPERM', (call, path) => call === 'unlink' && path.includes(stuck.hash));
+    assert.equal(store.evictOldest()?.digest.hash, next.hash);
+    assert.equal(store.evictOldest(), undefined);
+    assert.deepEqual([store.has(stuck), store.diskBytes], [true, 4096]);
   });
 
   it('says what is wrong with a blob on disk without counting that as use', async () => {

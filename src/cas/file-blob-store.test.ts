@@ -13,6 +13,7 @@ import fc from 'fast-check';
 import { blobStoreContract, inPieces, sha256, someBytes } from '../../test/support/blob-store-contract.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FaultyFileSystem } from '../../test/support/faulty-file-system.ts';
+import { HookedFileSystem } from '../../test/support/hooked-file-system.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../test/support/temporary-folder.ts';
 import type { Digest } from '../digest/digest.ts';
 import { isKind, ReapiError } from '../errors.ts';
@@ -172,25 +173,61 @@ describe('FileBlobStore', () => {
     assert.deepEqual(await store.findMissing([first, second], NEVER), [first]);
   });
 
-  it('refuses calls after close, and close waits for writes', async () => {
-    const store = await open(temporaryFolder());
-    const bytes = someBytes(LARGE);
+  it('refuses calls after close, and streams that go on or end after it; close waits until these have left', async () => {
+    const folder = temporaryFolder();
+    const store = await open(folder);
+    const started = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();
-    const slow = async function* (): ByteStream {
-      yield bytes.subarray(0, 400_000);
+    const slow = async function* (bytes: Uint8Array, atByte: number): ByteStream {
+      yield bytes.subarray(0, atByte);
+      started.resolve();
       await gate.promise;
-      yield bytes.subarray(400_000);
+      yield bytes.subarray(atByte);
     };
-    const upload = store.put(sha256(bytes), slow(), NEVER);
+    const large = someBytes(LARGE);
+    const small = someBytes(1000);
     const order: string[] = [];
+    const uploads = [
+      store.put(sha256(large), slow(large, 400_000), NEVER),
+      store.put(sha256(large), slow(large, LARGE - 1), NEVER),
+      store.put(sha256(small), slow(small, 10), NEVER),
+    ].map(async (upload) => {
+      await assert.rejects(upload, (error) => isKind(error, 'unavailable'));
+      order.push('refused');
+    });
+    await started.promise;
     const closing = store.close().then(() => order.push('closed'));
     await assert.rejects(store.putBytes(sha256(someBytes(1)), someBytes(1), NEVER), (error) =>
       isKind(error, 'unavailable'),
     );
     gate.resolve();
-    await Promise.all([upload.then(() => order.push('uploaded')), closing]);
-    assert.deepEqual(order, ['uploaded', 'closed']);
+    await Promise.all([...uploads, closing]);
+    assert.equal(order.filter((what) => what === 'refused').length, 3);
+    assert.deepEqual([openTemporaryFiles(), readdirSync(join(folder, 'tmp'))], [0, []]);
     await assert.rejects(store.findMissing([], NEVER), (error) => isKind(error, 'unavailable'));
+    const again = await open(folder);
+    assert.equal(await missing(again, sha256(large), sha256(small)), 2);
+  });
+
+  it('closes after a blob that was complete is stored', async () => {
+    const folder = temporaryFolder();
+    const files = new HookedFileSystem();
+    const store = await open(folder, { files, sync: 'file' });
+    const isSyncing = Promise.withResolvers<void>();
+    const mayGoOn = Promise.withResolvers<void>();
+    files.before = (call) => {
+      if (call !== 'fdatasync') return undefined;
+      isSyncing.resolve();
+      return mayGoOn.promise;
+    };
+    const order: string[] = [];
+    const uploading = put(store, someBytes(10)).then(() => order.push('stored'));
+    await isSyncing.promise;
+    const closing = store.close().then(() => order.push('closed'));
+    mayGoOn.resolve();
+    await Promise.all([uploading, closing]);
+    assert.deepEqual(order, ['stored', 'closed']);
+    assert.equal(await missing(await open(folder), sha256(someBytes(10))), 0);
   });
 });
 
@@ -253,6 +290,46 @@ describe('FileBlobStore with damage on disk (R-BS-19)', () => {
     const again = await open(folder);
     assert.deepEqual(await again.findMissing([cut, grown, whole], NEVER), [cut, grown]);
     assert.equal(again.stats().quarantined, 3);
+  });
+
+  it('keeps the blob that was uploaded again when a late reader of the damaged bytes notices', async () => {
+    const folder = temporaryFolder();
+    const store = await open(folder);
+    const bytes = someBytes(LARGE);
+    const digest = await put(store, bytes);
+    writeFileSync(pathOf(folder, digest), Buffer.alloc(LARGE, 1));
+    const [early, late] = [await store.open(digest, WHOLE, NEVER), await store.open(digest, WHOLE, NEVER)];
+    await assert.rejects(collect(early, LARGE), (error) => isKind(error, 'data-loss'));
+    await put(store, bytes);
+    await assert.rejects(collect(late, LARGE), (error) => isKind(error, 'data-loss'));
+    assert.equal(await missing(store, digest), 0);
+    assert.deepEqual(Buffer.from(await store.getBytes(digest, NEVER)), Buffer.from(bytes));
+    assert.deepEqual([store.stats().quarantined, openTemporaryFiles()], [1, 0]);
+  });
+
+  it('keeps the blob that was uploaded again while the damaged one was inspected', async () => {
+    const folder = temporaryFolder();
+    const files = new HookedFileSystem();
+    const store = await open(folder, { files });
+    const bytes = someBytes(LARGE);
+    const digest = await put(store, bytes);
+    writeFileSync(pathOf(folder, digest), Buffer.alloc(LARGE, 1));
+    const isReading = Promise.withResolvers<void>();
+    const mayGoOn = Promise.withResolvers<void>();
+    files.before = (call) => {
+      if (call !== 'read') return undefined;
+      isReading.resolve();
+      return mayGoOn.promise;
+    };
+    const inspection = store.damageOf(digest, NEVER);
+    await isReading.promise;
+    files.mend();
+    await assert.rejects(store.getBytes(digest, NEVER), (error) => isKind(error, 'data-loss'));
+    await put(store, bytes);
+    mayGoOn.resolve();
+    assert.match((await inspection) ?? '', /damaged/);
+    assert.equal(await store.damageOf(digest, NEVER), undefined);
+    assert.deepEqual([await missing(store, digest), store.stats().quarantined], [0, 1]);
   });
 
   it('reports a file it may not read as unavailable, and keeps it', async () => {

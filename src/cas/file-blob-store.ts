@@ -2,11 +2,17 @@ import { type Digest, digestPath, isEmptyBlob } from '../digest/digest.ts';
 import { createHasher, digestOf } from '../digest/hasher.ts';
 import { invariant, isKind, ReapiError, throwIfAborted } from '../errors.ts';
 import { abortable, discard, unlessAborted } from '../system/abortable.ts';
-import { BoundedFolder, type BoundedFolderOptions, type FolderStats } from '../system/bounded-folder.ts';
+import {
+  BoundedFolder,
+  type BoundedFolderOptions,
+  type FolderStats,
+  type OpenedFile,
+} from '../system/bounded-folder.ts';
 import { type ByteRange, type ByteStream, collect, streamOf, WHOLE } from '../system/byte-stream.ts';
 import { closeUnneeded, readError } from '../system/file-errors.ts';
 import { FileReader, ownedHandle } from '../system/file-reader.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from '../system/file-system.ts';
+import type { IndexedFile } from '../system/folder-index.ts';
 import type { PendingFile } from '../system/pending-file.ts';
 import { digestFromName, fileName, sizeFromName } from './blob-file-name.ts';
 import { absentAmong, blobNotFound, boundsOf, sliceOf } from './blob-lookup.ts';
@@ -27,7 +33,7 @@ export interface StoredBlob {
   readonly digest: Digest;
   /** On disk, in whole blocks. */
   readonly diskBytes: number;
-  /** When it was last used, on the monotonic clock. */
+  /** When it was last used, on the monotonic clock; up to `touchIntervalMs` earlier than that. */
   readonly touchedMs: number;
 }
 
@@ -101,12 +107,12 @@ export class FileBlobStore implements BlobStore {
     return this.#folder.has(fileName(digest));
   }
 
-  /** Whether the blob has a file here; it is now the most recently used one. */
+  /** Whether the blob has a file here; it is now the most recently used one, as far as `touchIntervalMs` lets it. */
   touch(digest: Digest): boolean {
     return this.#folder.touch(fileName(digest));
   }
 
-  /** When the blob was last used, on the monotonic clock; undefined if it has no file here. */
+  /** When the blob was last used, on the monotonic clock, up to `touchIntervalMs` too early; undefined if it has no file here. */
   touchedMs(digest: Digest): number | undefined {
     return this.#folder.touchedMs(fileName(digest));
   }
@@ -116,35 +122,33 @@ export class FileBlobStore implements BlobStore {
     return this.#folder.touchAt(fileName(digest), monotonicMs);
   }
 
-  /** All blobs, by the first 16 characters of their hashes: for restoring times of use that are kept under these. */
-  digestsByHashStart(): ReadonlyMap<string, readonly Digest[]> {
-    const digests = new Map<string, Digest[]>();
-    for (const { digest } of this.inOrder()) {
-      const start = digest.hash.slice(0, HASH_START_LENGTH);
-      const known = digests.get(start);
-      if (known === undefined) digests.set(start, [digest]);
-      else known.push(digest);
-    }
-    return digests;
-  }
-
-  /** All blobs, from the least to the most recently used. Begin anew after the store was changed. */
-  *inOrder(): Generator<StoredBlob> {
-    for (const { name, sizeBytes, touchedMs } of this.#folder.inOrder()) {
-      yield { digest: digestOfFile(name), diskBytes: this.#folder.blocksOf(sizeBytes), touchedMs };
+  /**
+   * All blobs, each with the first 16 characters of its hash, in no particular order: for restoring times of use that are kept
+   * under these. Lazy; a blob that stays is given once, whatever happens in between.
+   */
+  *digestsByHashStart(): Generator<readonly [start: string, digest: Digest], void> {
+    for (const { name } of this.#folder.all()) {
+      const digest = digestOfFile(name);
+      yield [digest.hash.slice(0, HASH_START_LENGTH), digest];
     }
   }
 
-  /** Blobs within the retention time, from the most to the least recently used. Begin anew after the store was changed. */
-  *heldNewestFirst(): Generator<StoredBlob> {
-    for (const { name, sizeBytes, touchedMs } of this.#folder.heldNewestFirst()) {
-      yield { digest: digestOfFile(name), diskBytes: this.#folder.blocksOf(sizeBytes), touchedMs };
-    }
+  /** All blobs, from the least to the most recently used. Lazy; blobs may change in between: see `UseOrder`. */
+  *inOrder(): Generator<StoredBlob, void> {
+    for (const file of this.#folder.inOrder()) yield this.#stored(file);
   }
 
   /**
-   * Reads a whole blob and compares it with its digest; its age stays, and if it is damaged it goes into quarantine.
-   * @returns what is wrong with it; undefined if nothing is, or it is not here.
+   * Blobs that are within the retention time now, from the most to the least recently used. Lazy; blobs may change in between: one
+   * that stays unused is given once, one that is used, or added, meanwhile is not given if it was not yet.
+   */
+  *heldNewestFirst(): Generator<StoredBlob, void> {
+    for (const file of this.#folder.heldNewestFirst()) yield this.#stored(file);
+  }
+
+  /**
+   * Reads a whole blob and compares it with its digest; its age stays, and if it is damaged its file goes into quarantine.
+   * @returns what is wrong with the file that was here at the call; undefined if nothing is, or there was none.
    * @throws unavailable; cancelled.
    */
   async damageOf(digest: Digest, signal: AbortSignal): Promise<string | undefined> {
@@ -152,10 +156,10 @@ export class FileBlobStore implements BlobStore {
     const name = fileName(digest);
     if (!this.#folder.has(name)) return undefined;
     try {
-      const fd = this.#folder.open(name, 'inspection');
-      if (fd === undefined) return 'its file has vanished';
+      const file = this.#folder.open(name, 'inspection');
+      if (file === undefined) return 'its file has vanished';
       let readBytes = 0;
-      for await (const chunk of this.#reader(digest, fd, WHOLE, signal)) readBytes += chunk.length;
+      for await (const chunk of this.#reader(digest, file, WHOLE, signal)) readBytes += chunk.length;
       invariant(readBytes === digest.sizeBytes, 'a reader gives all bytes or fails');
       return undefined;
     } catch (error) {
@@ -195,7 +199,10 @@ export class FileBlobStore implements BlobStore {
     return this.#folder.stats();
   }
 
-  /** Refuses further calls, waits for writes under way, keeps the order of use. */
+  /**
+   * Refuses further calls, and uploads under way at their next chunk; waits until these have left and what is complete is stored;
+   * keeps the order of use.
+   */
   close(): Promise<void> {
     return this.#folder.close();
   }
@@ -205,53 +212,60 @@ export class FileBlobStore implements BlobStore {
     this.#folder.throwIfClosed();
   }
 
+  /** Whether the blob is here already, so that nothing needs to be written. @throws unavailable once the store is closed. */
   #touch(digest: Digest): boolean {
+    this.#folder.throwIfClosed();
     return isEmptyBlob(digest) || this.#folder.touch(fileName(digest));
+  }
+
+  #stored({ name, sizeBytes, touchedMs }: IndexedFile): StoredBlob {
+    return { digest: digestOfFile(name), diskBytes: this.#folder.blocksOf(sizeBytes), touchedMs };
   }
 
   /** The whole blob, verified. */
   #readSmall(digest: Digest): Uint8Array {
     if (isEmptyBlob(digest)) return new Uint8Array();
     const name = fileName(digest);
-    const fd = this.#folder.open(name);
-    if (fd === undefined) throw blobNotFound(digest);
+    const file = this.#folder.open(name);
+    if (file === undefined) throw blobNotFound(digest);
+    const { fd, generation } = file;
     const bytes = Buffer.allocUnsafe(digest.sizeBytes);
     let count: number;
     try {
       count = this.#files.read(fd, bytes, 0);
     } catch (error) {
-      throw this.#damaged(digest, readError(error, 'reading a stored blob'));
+      throw this.#damaged(digest, generation, readError(error, 'reading a stored blob'));
     } finally {
       closeUnneeded(this.#files, fd);
     }
     if (count === bytes.length && digestOf(digest.function, bytes).hash === digest.hash) return bytes;
-    this.#folder.quarantine(name, `${count} bytes do not have the digest ${digestPath(digest)}`);
+    this.#folder.quarantine(name, generation, `${count} bytes do not have the digest ${digestPath(digest)}`);
     throw blobNotFound(digest);
   }
 
   #stream(digest: Digest, range: ByteRange, signal: AbortSignal): ByteStream {
-    const fd = this.#folder.open(fileName(digest));
-    if (fd === undefined) throw blobNotFound(digest);
-    return this.#reader(digest, fd, range, signal);
+    const file = this.#folder.open(fileName(digest));
+    if (file === undefined) throw blobNotFound(digest);
+    return this.#reader(digest, file, range, signal);
   }
 
-  #reader(digest: Digest, fd: number, range: ByteRange, signal: AbortSignal): ByteStream {
+  #reader(digest: Digest, { fd, generation }: OpenedFile, range: ByteRange, signal: AbortSignal): ByteStream {
     const bounds = boundsOf(range, digest.sizeBytes);
     const isWhole = bounds.startBytes === 0 && bounds.endBytes === digest.sizeBytes;
     const reading = {
       ...bounds,
       ...(isWhole && { inspect: wholeBlobCheck(digest) }),
       onDamage: (error: ReapiError) => {
-        if (error.kind === 'data-loss') this.#folder.quarantine(fileName(digest), error.message);
+        if (error.kind === 'data-loss') this.#folder.quarantine(fileName(digest), generation, error.message);
       },
     };
     return new FileReader(this.#files, ownedHandle(this.#files, fd), reading, signal);
   }
 
   /** An unreadable file is put aside, a busy machine's refusal is not held against it. */
-  #damaged(digest: Digest, error: ReapiError): ReapiError {
+  #damaged(digest: Digest, generation: number, error: ReapiError): ReapiError {
     if (error.kind !== 'data-loss') return error;
-    this.#folder.quarantine(fileName(digest), error.message);
+    this.#folder.quarantine(fileName(digest), generation, error.message);
     return blobNotFound(digest);
   }
 

@@ -1,7 +1,9 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { MeteredBlobStore } from '../cas/metered-blob-store.ts';
 import { LocalStore } from '../cas/segment/local-store.ts';
+import { MIN_SEGMENT_BYTES } from '../cas/segment/open-store.ts';
 import type { StoreControl, StoreEvents } from '../cas/segment/store-report.ts';
 import { StoreCalls } from '../cas/store-calls.ts';
 import type { Config } from '../config/load.ts';
@@ -92,7 +94,9 @@ export async function openStores(folder: DataFolder, config: Config, parts: Stor
 export async function openOfflineStore(dataFolder: string, parts: StoreGround): Promise<OfflineStore> {
   const folder = await DataFolder.open(dataFolder);
   try {
-    const local = await LocalStore.open(foldersIn(folder), {
+    const folders = foldersIn(folder);
+    const local = await LocalStore.open(folders, {
+      segmentBytes: largestSegmentBytes(folders.segments),
       ...optionsOf(parts, { committed: () => undefined, evicted: () => undefined, refused: () => undefined }),
       sync: 'group',
       maxBytes: NO_LIMIT_BYTES,
@@ -110,6 +114,15 @@ export async function openOfflineStore(dataFolder: string, parts: StoreGround): 
     await folder.release();
     throw error;
   }
+}
+
+/** What is copied forward goes to segments no larger than those there are: their server's limit may be small. */
+function largestSegmentBytes(folder: string): number {
+  if (!existsSync(folder)) return MIN_SEGMENT_BYTES;
+  const sizes = readdirSync(folder)
+    .filter((name) => name.endsWith('.segment'))
+    .map((name) => statSync(join(folder, name)).size);
+  return Math.max(MIN_SEGMENT_BYTES, ...sizes);
 }
 
 function foldersIn(folder: DataFolder) {

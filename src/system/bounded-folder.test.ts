@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, linkSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FaultyFileSystem } from '../../test/support/faulty-file-system.ts';
+import { HookedFileSystem } from '../../test/support/hooked-file-system.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../test/support/temporary-folder.ts';
-import { BugError, isKind } from '../errors.ts';
+import { BugError, type ErrorKind, isKind } from '../errors.ts';
 import { BoundedFolder, type BoundedFolderOptions } from './bounded-folder.ts';
 import { NO_LOG } from './log.ts';
 
@@ -29,6 +30,18 @@ async function write(folder: BoundedFolder, name: string, sizeBytes: number): Pr
   const pending = await folder.begin(name, sizeBytes, NEVER);
   pending.write(Buffer.alloc(sizeBytes, name));
   await pending.publish();
+}
+
+function ofKind(kind: ErrorKind): (error: unknown) => boolean {
+  return (error) => isKind(error, kind);
+}
+
+/** As a reader does that finds a file damaged. */
+function quarantine(folder: BoundedFolder, name: string): void {
+  const file = folder.open(name, 'inspection');
+  assert.ok(file !== undefined);
+  closeSync(file.fd);
+  folder.quarantine(name, file.generation, 'a test');
 }
 
 describe('BoundedFolder', () => {
@@ -147,7 +160,7 @@ describe('BoundedFolder', () => {
     const folder = await open(temporaryFolder(), { maxBytes: 100_000 });
     for (let n = 0; n < 40; n++) {
       await write(folder, `aa${n}`, 10);
-      folder.quarantine(`aa${n}`, 'a test');
+      quarantine(folder, `aa${n}`);
     }
     assert.equal(folder.stats().quarantined, 40);
     assert.equal(folder.stats().files, 0);
@@ -161,18 +174,146 @@ describe('BoundedFolder', () => {
     const files = new FaultyFileSystem();
     const folder = await open(temporaryFolder(), { files });
     await write(folder, 'aa', 10);
+    const file = folder.open('aa');
+    assert.ok(file !== undefined);
+    closeSync(file.fd);
     files.plan({ atCall: 1, lasts: 'always', code: 'EIO' });
-    folder.quarantine('aa', 'a test');
+    folder.quarantine('aa', file.generation, 'a test');
     assert.equal(folder.has('aa'), false);
+  });
+
+  it('puts aside the file that was found damaged, never one that has come in its place', async () => {
+    const folder = await open(temporaryFolder(), { maxBytes: 100_000 });
+    await write(folder, 'aa', 10);
+    const early = folder.open('aa');
+    const late = folder.open('aa');
+    assert.ok(early !== undefined && late !== undefined);
+    for (const { fd } of [early, late]) closeSync(fd);
+    folder.quarantine('aa', early.generation, 'a test');
+    assert.equal(folder.has('aa'), false);
+    folder.quarantine('aa', late.generation, 'a test');
+    await write(folder, 'aa', 10);
+    folder.quarantine('aa', late.generation, 'a test');
+    assert.deepEqual([folder.has('aa'), existsSync(folder.pathOf('aa')), folder.stats().quarantined], [true, true, 1]);
+    quarantine(folder, 'aa');
+    assert.deepEqual(
+      [folder.has('aa'), existsSync(folder.pathOf('aa')), folder.stats().quarantined],
+      [false, false, 2],
+    );
+  });
+
+  it('puts nothing aside while another file is coming under that name', async () => {
+    const files = new HookedFileSystem();
+    const folder = await open(temporaryFolder(), { files, sync: 'file' });
+    await write(folder, 'aa', 10);
+    const reader = folder.open('aa');
+    assert.ok(reader !== undefined);
+    closeSync(reader.fd);
+    const isSyncingName = Promise.withResolvers<void>();
+    const mayGoOn = Promise.withResolvers<void>();
+    files.before = (call) => {
+      if (call !== 'fsync') return undefined;
+      isSyncingName.resolve();
+      return mayGoOn.promise;
+    };
+    const writing = write(folder, 'aa', 20);
+    await isSyncingName.promise;
+    folder.quarantine('aa', reader.generation, 'a test');
+    mayGoOn.resolve();
+    await writing;
+    assert.equal(folder.has('aa'), true);
+    assert.equal(readFileSync(folder.pathOf('aa')).length, 20);
+  });
+
+  it('leaves a damaged file to the next owner once it is closed', async () => {
+    const folder = await open(temporaryFolder());
+    await write(folder, 'aa', 10);
+    const reader = folder.open('aa');
+    assert.ok(reader !== undefined);
+    closeSync(reader.fd);
+    await folder.close();
+    folder.quarantine('aa', reader.generation, 'a test');
+    assert.equal(existsSync(folder.pathOf('aa')), true);
+  });
+
+  it('refuses what is incomplete when it is closed, and waits for what is being published', async () => {
+    const path = temporaryFolder();
+    const files = new HookedFileSystem();
+    const folder = await open(path, { files, sync: 'file' });
+    const isSyncing = Promise.withResolvers<void>();
+    const mayGoOn = Promise.withResolvers<void>();
+    files.before = (call) => {
+      if (call !== 'fdatasync') return undefined;
+      isSyncing.resolve();
+      return mayGoOn.promise;
+    };
+    const incomplete = await folder.begin('aa', 2, NEVER);
+    incomplete.write(Buffer.from('a'));
+    const complete = await folder.begin('bb', 1, NEVER);
+    complete.write(Buffer.from('b'));
+    const publishing = complete.publish();
+    await isSyncing.promise;
+    const order: string[] = [];
+    const closing = [folder.close(), folder.close()].map((closed) => closed.then(() => order.push('closed')));
+    assert.throws(() => incomplete.write(Buffer.from('a')), ofKind('unavailable'));
+    await assert.rejects(incomplete.writeAsync([Buffer.from('a')]), ofKind('unavailable'));
+    await assert.rejects(incomplete.publish(), ofKind('unavailable'));
+    mayGoOn.resolve();
+    await publishing.then(() => order.push('published'));
+    await Promise.all(closing);
+    assert.deepEqual(order, ['published', 'closed', 'closed']);
+    assert.deepEqual([folder.has('aa'), folder.has('bb')], [false, true]);
+    assert.deepEqual(readdirSync(join(path, 'tmp')), []);
+    const again = await open(path);
+    assert.deepEqual([again.has('aa'), again.has('bb')], [false, true]);
+  });
+
+  it('evicts the next file when the oldest cannot be removed, and tries that again after a minute', async () => {
+    const files = new HookedFileSystem();
+    const clock = new FakeClock();
+    const folder = await open(temporaryFolder(), { files, clock });
+    for (const name of ['aa', 'bb', 'cc']) await write(folder, name, 300);
+    files.failOn('EPERM', (call, path) => call === 'unlink' && path.endsWith('aa'));
+    await write(folder, 'dd', 300);
+    assert.deepEqual(
+      ['aa', 'bb', 'cc', 'dd'].map((name) => folder.has(name)),
+      [true, false, true, true],
+    );
+    assert.equal(folder.stats().bytes, 900);
+    files.mend();
+    clock.advance(59_999);
+    assert.equal(folder.evictOldest()?.name, 'cc');
+    clock.advance(1);
+    assert.equal(folder.evictOldest()?.name, 'aa');
+    assert.equal(folder.stats().bytes, 300);
+  });
+
+  it('leaves time and order of a file as they are when it is used again within the interval of touching', async () => {
+    const clock = new FakeClock();
+    const folder = await open(temporaryFolder(), { clock, touchIntervalMs: 100, minRetentionMs: 1000 });
+    const startMs = clock.monotonicMs();
+    await write(folder, 'aa', 10);
+    await write(folder, 'bb', 10);
+    clock.advance(99);
+    assert.equal(folder.touch('aa'), true);
+    closeSync(folder.open('aa')?.fd ?? -1);
+    assert.deepEqual([folder.touchedMs('aa'), [...folder.inOrder()][0]?.name], [startMs, 'aa']);
+    clock.advance(1);
+    closeSync(folder.open('aa')?.fd ?? -1);
+    assert.deepEqual([folder.touchedMs('aa'), [...folder.inOrder()][0]?.name], [startMs + 100, 'bb']);
+    assert.equal(folder.touch('cc'), false);
   });
 
   it('keeps a file, and its account, when the disk refuses to remove it', async () => {
     const files = new FaultyFileSystem();
-    const folder = await open(temporaryFolder(), { files });
+    const clock = new FakeClock();
+    const folder = await open(temporaryFolder(), { files, clock });
     await write(folder, 'aa', 600);
     files.plan({ atCall: 1, lasts: 'once', code: 'EIO' });
     await assert.rejects(folder.begin('bb', 600, NEVER), (error) => isKind(error, 'unavailable'));
     assert.deepEqual([folder.stats().bytes, folder.stats().reservedBytes], [600, 0]);
+    await assert.rejects(folder.begin('bb', 600, NEVER), (error) => isKind(error, 'quota-exceeded'));
+    clock.advance(60_000);
     await write(folder, 'bb', 600);
     assert.equal(folder.evictOldest()?.name, 'bb');
     assert.equal(folder.evictOldest(), undefined);

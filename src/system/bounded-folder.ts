@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { invariant, ReapiError, systemCode } from '../errors.ts';
 import type { Clock } from './clock.ts';
+import { Eviction } from './eviction.ts';
 import { readError, writeError } from './file-errors.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from './file-system.ts';
 import type { FolderIndex, IndexedFile } from './folder-index.ts';
@@ -32,7 +33,15 @@ export interface BoundedFolderOptions {
   readonly minFreeBytes?: number;
   /** A file is not evicted within this time after its last use. Default 600,000 (10 minutes). */
   readonly minRetentionMs?: number;
-  /** What a write waits for; see docs/storage.md. `file`: the device has the bytes and the name. `none`: the system has them. */
+  /**
+   * A use within this time after the one that is known leaves time and order as they are, so that known times lag behind the
+   * last use by up to it: for callers that write each renewal down, who add it to `minRetentionMs`. Default 0: each use counts.
+   */
+  readonly touchIntervalMs?: number;
+  /**
+   * What a write waits for; see docs/storage.md. `file`: the device has the bytes and the name; what an earlier run may have left
+   * to the system is synced when the folder is opened. `none`: the system has them.
+   */
   readonly sync: 'file' | 'none';
   /** Default 4096. */
   readonly blockBytes?: number;
@@ -48,12 +57,20 @@ export interface BoundedFolderOptions {
 
 type Complete = Required<Omit<BoundedFolderOptions, 'sizeFromName' | 'room'>> & Pick<BoundedFolderOptions, 'room'>;
 
+/** A file open for reading. */
+export interface OpenedFile {
+  /** The caller closes it. */
+  readonly fd: number;
+  /** Which of the files that have had this name it is: for `quarantine`. */
+  readonly generation: number;
+}
+
 /** A file that had to go. */
 export interface EvictedFile {
   readonly name: string;
   /** On disk, in whole blocks. */
   readonly sizeBytes: number;
-  /** When it was last used, on the monotonic clock. */
+  /** When it was last used, on the monotonic clock; up to `touchIntervalMs` earlier than that. */
   readonly touchedMs: number;
 }
 
@@ -88,6 +105,7 @@ export class BoundedFolder implements PendingHost {
   readonly #index: FolderIndex;
   readonly #quarantine: Quarantine;
   readonly #fanOut: Set<string>;
+  readonly #eviction: Eviction;
   readonly #freeSpace: FreeSpace;
   /** One file at a time asks for shared room, so that each takes what was made for it before the next asks. */
   readonly #asking = new Semaphore(1);
@@ -95,7 +113,7 @@ export class BoundedFolder implements PendingHost {
   readonly #publishing = new Map<string, number>();
   readonly #pending = new Set<PendingTarget>();
   #whenIdle: (() => void) | undefined;
-  #isClosed = false;
+  #closing: Promise<void> | undefined;
   #evictions = 0;
   #temporaryNumber = 0;
 
@@ -106,6 +124,8 @@ export class BoundedFolder implements PendingHost {
     this.#index = loaded.index;
     this.#quarantine = loaded.quarantine;
     this.#fanOut = loaded.fanOut;
+    const { clock, log } = options;
+    this.#eviction = new Eviction(this.#index, { clock, log, unlink: (name) => this.#unlink(name) });
     this.#freeSpace = new FreeSpace({ ...options, path, reservedBytes: () => this.#index.reservedBytes });
   }
 
@@ -123,6 +143,7 @@ export class BoundedFolder implements PendingHost {
       blockBytes: 4096,
       files: NODE_FILE_SYSTEM,
       smallBytes: 0,
+      touchIntervalMs: 0,
       ...given,
     };
     const shared = { maxBytes: Number.POSITIVE_INFINITY, maxQuarantineBytes: given.maxBytes * QUARANTINE_SHARE };
@@ -152,7 +173,7 @@ export class BoundedFolder implements PendingHost {
     return this.#index.oldestTouchMs();
   }
 
-  /** When a file was last used, on the monotonic clock; undefined if there is none. */
+  /** When a file was last used, on the monotonic clock, up to `touchIntervalMs` too early; undefined if there is none. */
   touchedMs(name: string): number | undefined {
     return this.#index.peek(name)?.touchedMs;
   }
@@ -166,12 +187,20 @@ export class BoundedFolder implements PendingHost {
     return this.#index.restoreTouch(name, restoredMs) !== undefined;
   }
 
-  /** All files, from the least to the most recently used. Begin anew after the folder was changed. */
+  /** All files, in no particular order. Lazy; one that stays is given once, whatever happens in between. */
+  all(): Iterable<Readonly<IndexedFile>> {
+    return this.#index.all();
+  }
+
+  /** All files, from the least to the most recently used. Lazy; files may change in between: see `UseOrder`. */
   inOrder(): Iterable<Readonly<IndexedFile>> {
     return this.#index.inOrder();
   }
 
-  /** The files within the retention time, from the most to the least recently used. Begin anew after the folder was changed. */
+  /**
+   * The files that are within the retention time now, from the most to the least recently used. Lazy; files may change in between:
+   * one that stays unused is given once, one that is used, or added, meanwhile is not given if it was not yet.
+   */
   heldNewestFirst(): Iterable<Readonly<IndexedFile>> {
     return this.#index.heldNewestFirst(this.#options.clock.monotonicMs());
   }
@@ -182,19 +211,18 @@ export class BoundedFolder implements PendingHost {
   }
 
   /**
-   * Removes the least recently used file, unless all there are were used within the retention time or are being published.
+   * Removes the least recently used file, unless all there are were used within the retention time, are being published, or could not
+   * be removed in the last minute. One that cannot be removed now stays, is still counted, and the next takes its place.
    * @param sparing `none`: files within the retention time go too, as when the limit was lowered.
    * Readers that have it open go on; the file system gives the space back when the last of them closes it, and nobody tells us,
    * so it counts as free from now on.
-   * @throws unavailable; then the file is still there.
+   * @throws unavailable if some were tried and none could be removed: see `Eviction`.
    */
   evictOldest(sparing: 'held' | 'none' = 'held'): EvictedFile | undefined {
-    const nowMs = sparing === 'held' ? this.#options.clock.monotonicMs() : Number.POSITIVE_INFINITY;
-    const victim = this.#index.victim(nowMs, this.#publishing);
-    if (victim === undefined) return undefined;
-    const { name, touchedMs } = victim;
-    const sizeBytes = this.#index.diskBytes(victim.sizeBytes);
-    this.#unlink(name);
+    const file = this.#eviction.removeOldest(sparing, this.#publishing);
+    if (file === undefined) return undefined;
+    const { name, touchedMs } = file;
+    const sizeBytes = this.#index.diskBytes(file.sizeBytes);
     this.#evictions++;
     this.#freeSpace.take(-sizeBytes);
     return { name, sizeBytes, touchedMs };
@@ -205,7 +233,7 @@ export class BoundedFolder implements PendingHost {
     return this.#index.peek(name) !== undefined;
   }
 
-  /** Whether there is such a file; it is now the most recently used one. */
+  /** Whether there is such a file; it is now the most recently used one, as far as `touchIntervalMs` lets it. */
   touch(name: string): boolean {
     return this.#index.touch(name, this.#options.clock.monotonicMs()) !== undefined;
   }
@@ -216,14 +244,16 @@ export class BoundedFolder implements PendingHost {
   }
 
   /**
-   * A descriptor for reading that the caller closes, or undefined if there is no such file.
+   * Opens a file for reading; undefined if there is none of that name.
    * @param as `use` touches the file, `inspection` leaves its age.
    * @throws unavailable; data-loss.
    */
-  open(name: string, as: 'use' | 'inspection' = 'use'): number | undefined {
-    if (!(as === 'use' ? this.touch(name) : this.has(name))) return undefined;
+  open(name: string, as: 'use' | 'inspection' = 'use'): OpenedFile | undefined {
+    if (as === 'use') this.touch(name);
+    const file = this.#index.peek(name);
+    if (file === undefined) return undefined;
     try {
-      return this.#files.open(this.pathOf(name), 'read');
+      return { fd: this.#files.open(this.pathOf(name), 'read'), generation: file.generation };
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw readError(error, `reading from the ${this.#options.title}`);
       this.#options.log.warn({ file: name }, 'a stored file has vanished from disk');
@@ -235,7 +265,8 @@ export class BoundedFolder implements PendingHost {
 
   /**
    * Makes room for a file of that size, reserves it, and begins the file. Without `room` the reservation stands when the call
-   * returns its promise; the signal only ends waiting for others that ask for shared room.
+   * returns its promise; the signal only ends waiting for others that ask for shared room. A folder that is closed while room is
+   * being made takes nothing.
    * @throws too-large if it could never fit; quota-exceeded if what is there may not go yet; unavailable; cancelled.
    */
   async begin(name: string, sizeBytes: number, signal: AbortSignal): Promise<PendingFile> {
@@ -243,6 +274,7 @@ export class BoundedFolder implements PendingHost {
     const { room, title, maxBytes } = this.#options;
     if (room !== undefined) {
       return this.#asking.run(signal, async () => {
+        this.throwIfClosed();
         await room.make(this.#index.diskBytes(sizeBytes));
         this.throwIfClosed();
         return this.#beginInRoom(name, sizeBytes);
@@ -287,9 +319,14 @@ export class BoundedFolder implements PendingHost {
     this.#tell();
   }
 
-  /** Puts a damaged file aside, so that it is absent from now on. */
-  quarantine(name: string, reason: string): void {
-    if (!this.has(name)) return;
+  /**
+   * Puts a damaged file aside, so that it is absent from now on. Nothing happens if it has gone already, whether or not another has
+   * come or is just coming under its name, nor once the folder is closed: whoever opens it next finds the damage again.
+   * @param generation as `open` gave it.
+   */
+  quarantine(name: string, generation: number, reason: string): void {
+    const isThere = this.#index.peek(name)?.generation === generation;
+    if (!isThere || this.#publishing.has(name) || this.#isClosed) return;
     this.#index.remove(name);
     this.#options.log.error({ file: name, reason }, 'a damaged file was put into quarantine');
     try {
@@ -319,18 +356,29 @@ export class BoundedFolder implements PendingHost {
     if (this.#isClosed) throw new ReapiError('unavailable', `the ${this.#options.title} is closed`);
   }
 
-  /** Refuses further writes, waits for those under way, and keeps the order of use for the next start. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  /**
+   * Refuses further writes, those that wait for room, and those that are not complete yet, at their next step; waits until these
+   * have left and complete ones are published; then keeps the order of use for the next start.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  get #isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  async #close(): Promise<void> {
     while (this.#pending.size > 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });
     }
-    const { clock, log } = this.#options;
+    const { clock, log, sync } = this.#options;
     try {
-      await writeSnapshot(this.#files, this.path, this.#index.inOrder(), clock.nowMs() - clock.monotonicMs());
+      const facts = { wallSkewMs: clock.nowMs() - clock.monotonicMs(), isSynced: sync === 'file' };
+      await writeSnapshot(this.#files, this.path, this.#index.inOrder(), facts);
     } catch (error) {
       if (systemCode(error) === undefined) throw error;
       log.warn({ err: error }, 'the order of use could not be written; the next start takes it from the files');
@@ -421,7 +469,7 @@ export class BoundedFolder implements PendingHost {
 
   #full(): ReapiError {
     const { title, fullAdvice, maxBytes, minRetentionMs } = this.#options;
-    const recently = `is being written or was used within the last ${Math.round(minRetentionMs / 1000)} s`;
+    const recently = `is being written, was used within the last ${Math.round(minRetentionMs / 1000)} s, or cannot be removed`;
     const message = `the ${title} is full: all that its ${maxBytes} bytes hold ${recently}; ${fullAdvice}`;
     return new ReapiError('quota-exceeded', message);
   }

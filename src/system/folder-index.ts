@@ -1,13 +1,21 @@
-import { LRUCache } from 'lru-cache';
 import { invariant } from '../errors.ts';
 import { HeldBytes } from './held-bytes.ts';
+import { type Placed, UseOrder } from './use-order.ts';
 
 /** A file the index knows. */
 export interface IndexedFile {
   readonly name: string;
   readonly sizeBytes: number;
-  /** When it was last used, on the monotonic clock. */
+  /** Another for each file that ever got an entry, also under the same name: what was found out about one says nothing of the next. */
+  readonly generation: number;
+  /** When it was last used, on the monotonic clock; up to the interval of touching earlier than that. */
+  readonly touchedMs: number;
+}
+
+interface Entry extends IndexedFile, Placed<Entry> {
   touchedMs: number;
+  /** Until then it is no victim: the disk refused to remove it. 0: it never did. */
+  refusedUntilMs: number;
 }
 
 /** Bounds of an index. */
@@ -21,6 +29,8 @@ export interface IndexLimits {
   readonly blockBytes: number;
   /** Files of at most this size are counted apart. Default 0. */
   readonly smallBytes?: number;
+  /** A use within this time after the one that is known changes nothing. Default 0: each counts. */
+  readonly touchIntervalMs?: number;
 }
 
 /**
@@ -30,8 +40,10 @@ export interface IndexLimits {
  */
 export class FolderIndex {
   readonly #limits: IndexLimits;
-  readonly #files: LRUCache<string, IndexedFile>;
+  readonly #files = new Map<string, Entry>();
+  readonly #order = new UseOrder<Entry>();
   readonly #held: HeldBytes;
+  #lastGeneration = 0;
   /** Whether times of use were restored since the files were put in order. */
   #isUnordered = false;
   #smallFiles = 0;
@@ -41,8 +53,6 @@ export class FolderIndex {
 
   constructor(limits: IndexLimits) {
     this.#limits = limits;
-    // Counting by size, one each: `max` would allocate room for all of them now, 74 ms for a million.
-    this.#files = new LRUCache({ maxSize: limits.maxFiles, sizeCalculation: () => 1 });
     this.#held = new HeldBytes(limits.minRetentionMs);
   }
 
@@ -77,13 +87,15 @@ export class FolderIndex {
 
   /** The file, its age unchanged. */
   peek(name: string): IndexedFile | undefined {
-    return this.#files.peek(name);
+    return this.#files.get(name);
   }
 
-  /** The file, now the most recently used one. */
+  /** The file, now the most recently used one; unless the use that is known is younger than the interval of touching. */
   touch(name: string, nowMs: number): IndexedFile | undefined {
     const file = this.#files.get(name);
-    if (file) this.#setTouched(file, nowMs);
+    if (file === undefined || nowMs - file.touchedMs < (this.#limits.touchIntervalMs ?? 0)) return file;
+    this.#setTouched(file, nowMs);
+    this.#order.renew(file);
     return file;
   }
 
@@ -92,7 +104,7 @@ export class FolderIndex {
    * all files once.
    */
   restoreTouch(name: string, touchedMs: number): IndexedFile | undefined {
-    const file = this.#files.peek(name);
+    const file = this.#files.get(name);
     if (file === undefined || file.touchedMs >= touchedMs) return file;
     this.#setTouched(file, touchedMs);
     this.#isUnordered = true;
@@ -111,13 +123,25 @@ export class FolderIndex {
     return this.diskBytes(sizeBytes) <= this.#limits.maxBytes;
   }
 
-  /** The least recently used file that may go, leaving out those that are `held`. */
-  victim(nowMs: number, held: ReadonlyMap<string, unknown>): IndexedFile | undefined {
-    for (const file of this.inOrder()) {
-      if (nowMs - file.touchedMs < this.#limits.minRetentionMs) return undefined;
-      if (!held.has(file.name)) return file;
+  /**
+   * The files that may go, from the least recently used one on, leaving out those that are `held` and those the disk refused to
+   * remove lately. Files may be removed on the way.
+   * @param heldSinceMs files that were used later than the retention time before it stay.
+   */
+  *victims(nowMs: number, heldSinceMs: number, held: ReadonlyMap<string, unknown>): Generator<IndexedFile, void> {
+    for (const file of this.#walk('newer')) {
+      if (heldSinceMs - file.touchedMs < this.#limits.minRetentionMs) return;
+      if (!held.has(file.name) && file.refusedUntilMs <= nowMs) yield file;
     }
-    return undefined;
+  }
+
+  /** The disk refused to remove the file: it is no victim until then. Whether that is news, not known of an earlier attempt. */
+  refuse(name: string, untilMs: number): boolean {
+    const file = this.#files.get(name);
+    if (file === undefined) return false;
+    const isNews = file.refusedUntilMs === 0;
+    file.refusedUntilMs = untilMs;
+    return isNews;
   }
 
   /** Takes room for a file that is about to be written. */
@@ -138,7 +162,18 @@ export class FolderIndex {
   add(name: string, sizeBytes: number, touchedMs: number): void {
     this.remove(name);
     invariant(this.#files.size < this.#limits.maxFiles, 'the index evicts nothing by itself');
-    this.#files.set(name, { name, sizeBytes, touchedMs });
+    const file: Entry = {
+      name,
+      sizeBytes,
+      generation: ++this.#lastGeneration,
+      touchedMs,
+      refusedUntilMs: 0,
+      older: undefined,
+      newer: undefined,
+      place: 0,
+    };
+    this.#files.set(name, file);
+    this.#order.add(file);
     this.#bytes += this.diskBytes(sizeBytes);
     this.#held.add(this.diskBytes(sizeBytes), touchedMs);
     if (this.#isSmall(sizeBytes)) this.#smallFiles++;
@@ -146,9 +181,10 @@ export class FolderIndex {
 
   /** Forgets a file. Whether it was there. */
   remove(name: string): boolean {
-    const file = this.#files.peek(name);
+    const file = this.#files.get(name);
     if (file === undefined) return false;
     this.#files.delete(name);
+    this.#order.remove(file);
     this.#bytes -= this.diskBytes(file.sizeBytes);
     this.#held.remove(this.diskBytes(file.sizeBytes), file.touchedMs);
     if (this.#isSmall(file.sizeBytes)) this.#smallFiles--;
@@ -157,23 +193,32 @@ export class FolderIndex {
 
   /** When the least recently used file was last used, or undefined if there is none. */
   oldestTouchMs(): number | undefined {
-    const [oldest] = this.inOrder();
-    return oldest?.touchedMs;
+    return this.oldest()?.touchedMs;
   }
 
-  /** From the least to the most recently used. */
-  *inOrder(): Generator<IndexedFile> {
-    if (this.#isUnordered) this.#order();
-    for (const file of this.#files.rvalues()) {
-      if (file) yield file;
-    }
+  /** The least recently used file. */
+  oldest(): IndexedFile | undefined {
+    this.#putInOrder();
+    return this.#order.oldest;
   }
 
-  /** Those within the retention time, from the most to the least recently used. */
-  *heldNewestFirst(nowMs: number): Generator<IndexedFile> {
-    if (this.#isUnordered) this.#order();
-    for (const file of this.#files.values()) {
-      if (file === undefined || nowMs - file.touchedMs >= this.#limits.minRetentionMs) return;
+  /** All files, in no particular order. Files may change in between: one that stays is given once. */
+  all(): Iterable<IndexedFile> {
+    return this.#files.values();
+  }
+
+  /** From the least to the most recently used. Files may change in between: see `UseOrder`. */
+  inOrder(): Iterable<IndexedFile> {
+    return this.#walk('newer');
+  }
+
+  /**
+   * Those within the retention time before `nowMs`, from the most to the least recently used. Files may change in between: what
+   * is not used or removed meanwhile is given once, what is used or added meanwhile is not given if it was not yet.
+   */
+  *heldNewestFirst(nowMs: number): Generator<IndexedFile, void> {
+    for (const file of this.#walk('older')) {
+      if (nowMs - file.touchedMs >= this.#limits.minRetentionMs) return;
       yield file;
     }
   }
@@ -182,17 +227,22 @@ export class FolderIndex {
     return sizeBytes <= (this.#limits.smallBytes ?? 0);
   }
 
-  #setTouched(file: IndexedFile, touchedMs: number): void {
+  #setTouched(file: Entry, touchedMs: number): void {
     const diskBytes = this.diskBytes(file.sizeBytes);
     this.#held.remove(diskBytes, file.touchedMs);
     file.touchedMs = touchedMs;
     this.#held.add(diskBytes, touchedMs);
   }
 
+  #walk(towards: 'older' | 'newer'): Generator<Entry, void> {
+    this.#putInOrder();
+    return this.#order.walk(towards);
+  }
+
   /** Equal times keep their order. */
-  #order(): void {
+  #putInOrder(): void {
+    if (!this.#isUnordered) return;
     this.#isUnordered = false;
-    const files = [...this.inOrder()].sort((a, b) => a.touchedMs - b.touchedMs);
-    for (const file of files) this.#files.get(file.name);
+    this.#order.sort((a, b) => a.touchedMs - b.touchedMs);
   }
 }

@@ -15,24 +15,29 @@ const FILES = [
 describe('folder snapshot', () => {
   it('stands on disk as documented', async () => {
     const folder = temporaryFolder();
-    await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, 5000);
+    await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, { wallSkewMs: 5000, isSynced: true });
     const text = readFileSync(join(folder, 'order'), 'utf8');
     assert.match(text, /^gantry-order 1\n1 5100 aa-1\n22 5200 bb-2\nend 2 [0-9a-f]+\n$/);
+    await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, { wallSkewMs: 5000, isSynced: false });
+    assert.match(readFileSync(join(folder, 'order'), 'utf8'), /^gantry-order 1 unsynced\n1 5100 aa-1\n/);
   });
 
   it('is read once, in order', async () => {
     const folder = temporaryFolder();
-    await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, 0);
-    const taken = takeSnapshot(NODE_FILE_SYSTEM, folder);
-    assert.deepEqual([...(taken?.values() ?? [])], [{ ...FILES[0], touchedMs: 100 }, FILES[1]]);
-    assert.equal(takeSnapshot(NODE_FILE_SYSTEM, folder), undefined);
-    assert.deepEqual(readdirSync(folder), []);
+    for (const isSynced of [true, false]) {
+      await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, { wallSkewMs: 0, isSynced });
+      const taken = takeSnapshot(NODE_FILE_SYSTEM, folder);
+      assert.deepEqual([...(taken?.files.values() ?? [])], [{ ...FILES[0], touchedMs: 100 }, FILES[1]]);
+      assert.equal(taken?.isSynced, isSynced);
+      assert.equal(takeSnapshot(NODE_FILE_SYSTEM, folder), undefined);
+      assert.deepEqual(readdirSync(folder), []);
+    }
   });
 
   it('law: with any byte changed or cut off nothing of it is believed', async () => {
     const folder = temporaryFolder();
     const path = join(folder, 'order');
-    await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, 0);
+    await writeSnapshot(NODE_FILE_SYSTEM, folder, FILES, { wallSkewMs: 0, isSynced: false });
     const good = readFileSync(path);
     fc.assert(
       fc.property(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }), fc.boolean(), (at, flip, isCut) => {
@@ -51,11 +56,13 @@ describe('folder snapshot', () => {
     for (let hasFailed = true; hasFailed; ) {
       atCall++;
       files.plan({ atCall, lasts: 'once', code: 'ENOSPC' });
-      const [result] = await Promise.allSettled([writeSnapshot(files, folder, FILES, 0)]);
+      const [result] = await Promise.allSettled([
+        writeSnapshot(files, folder, FILES, { wallSkewMs: 0, isSynced: true }),
+      ]);
       hasFailed = files.calls >= atCall;
       assert.equal(openTemporaryFiles(), 0);
       const taken = takeSnapshot(NODE_FILE_SYSTEM, folder);
-      assert.equal(taken?.size, result.status === 'fulfilled' ? 2 : undefined);
+      assert.equal(taken?.files.size, result.status === 'fulfilled' ? 2 : undefined);
     }
     assert.ok(atCall > 4);
   });

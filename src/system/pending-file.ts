@@ -8,6 +8,8 @@ export interface PendingHost {
   publish(target: PendingTarget): Promise<void>;
   /** Removes the temporary file, if it is there, and gives the reservation back. Never throws. */
   abandon(target: PendingTarget): void;
+  /** @throws unavailable once no more files are taken. */
+  throwIfClosed(): void;
 }
 
 /** Where a pending file is written and what for. */
@@ -23,6 +25,7 @@ export interface PendingTarget {
 /**
  * A file that is being written and that no reader can see. States: open (bytes may come), then settled, by `publish`
  * (whole, visible) or `abandon` (no trace). Whoever began one settles it, on every path; a failed `publish` settles it too.
+ * Once its folder is closed it takes nothing more and is not published; a `publish` that has begun ends well.
  */
 export class PendingFile {
   readonly target: PendingTarget;
@@ -85,6 +88,7 @@ export class PendingFile {
   }
 
   #open(moreBytes: number): number {
+    this.#host.throwIfClosed();
     invariant(this.#fd !== undefined, 'a settled file takes no more bytes');
     this.#writtenBytes += moreBytes;
     return this.#fd;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FaultyFileSystem } from '../../test/support/faulty-file-system.ts';
 import { temporaryFolder } from '../../test/support/temporary-folder.ts';
@@ -60,6 +60,14 @@ async function write(folder: BoundedFolder, name: string, sizeBytes: number): Pr
   await pending.publish();
 }
 
+/** As a reader does that finds a file damaged. */
+function quarantine(folder: BoundedFolder, name: string): void {
+  const file = folder.open(name, 'inspection');
+  assert.ok(file !== undefined);
+  closeSync(file.fd);
+  folder.quarantine(name, file.generation, 'a test');
+}
+
 describe('BoundedFolder under a shared limit', () => {
   it('asks for room in whole blocks and evicts nothing by itself, for bytes or for free space', async () => {
     const room = { make: () => Promise.resolve(), changed: (): void => undefined };
@@ -87,7 +95,7 @@ describe('BoundedFolder under a shared limit', () => {
     pending.abandon();
     assert.deepEqual(told.splice(0), [150, 100]);
     await write(folder, 'bb', 20);
-    folder.quarantine('bb', 'a test');
+    quarantine(folder, 'bb');
     assert.deepEqual(told.splice(0), [120, 120, 120]);
     await write(folder, 'cc', 5);
     assert.deepEqual(folder.evictOldest(), { name: 'aa', sizeBytes: 100, touchedMs: folder.touchedMs('cc') });
@@ -132,6 +140,30 @@ describe('BoundedFolder under a shared limit', () => {
     made.resolve();
     await assert.rejects(waiting, (error) => isKind(error, 'unavailable'));
     assert.equal(folder.diskBytes, 0);
+  });
+
+  it('asks for no more room, and creates nothing, for writes that were still waiting when it was closed', async () => {
+    const made = Promise.withResolvers<void>();
+    const isAsked = Promise.withResolvers<void>();
+    const asked: number[] = [];
+    const make = (diskBytes: number): Promise<void> => {
+      asked.push(diskBytes);
+      isAsked.resolve();
+      return made.promise;
+    };
+    const told: number[] = [];
+    const files = new FaultyFileSystem();
+    const folder = await open({ make, changed: (bytes) => told.push(bytes) }, { files });
+    const waiting = Promise.allSettled([1, 2, 3].map((sizeBytes) => folder.begin(`a${sizeBytes}`, sizeBytes, NEVER)));
+    await isAsked.promise;
+    await folder.close();
+    files.plan(undefined);
+    made.resolve();
+    for (const result of await waiting) {
+      assert.ok(result.status === 'rejected' && isKind(result.reason, 'unavailable'));
+    }
+    await assert.rejects(folder.begin('bb', 4, NEVER), (error) => isKind(error, 'unavailable'));
+    assert.deepEqual([asked, told, files.calls, folder.diskBytes], [[1], [0], 0, 0]);
   });
 
   it('keeps all files at start although they take more than the limit, for the source to ask back', async () => {
@@ -204,7 +236,7 @@ describe('BoundedFolder under a shared limit', () => {
     const folder = await open(new TestRoom(1600), { maxBytes: 1600 });
     for (let n = 0; n < 10; n++) {
       await write(folder, `aa${n}`, 60);
-      folder.quarantine(`aa${n}`, 'a test');
+      quarantine(folder, `aa${n}`);
     }
     assert.equal(folder.diskBytes, 60);
   });

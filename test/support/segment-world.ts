@@ -61,6 +61,7 @@ export class SegmentWorld {
       events: seen.events,
       maxRecordBlobBytes: parts.sizes.maxRecordBlobBytes,
       maxLeasedBytes: parts.sizes.maxLeasedBytes,
+      leaseSeconds: parts.leaseSeconds,
     });
     this.entries = new SegmentEntryStore(parts.core, { maxEntryBytes: CONTRACT_MAX_ENTRY_BYTES });
   }
@@ -155,6 +156,12 @@ export class SegmentWorld {
   /** When a blob was last promised. */
   touched(digest: Digest): number {
     return this.index.table.touched(this.rowOf(digest));
+  }
+
+  /** Puts a blob's record aside, as whoever finds it damaged does. */
+  putAside(digest: Digest, bytes?: Uint8Array): void {
+    const { core } = this.parts;
+    core.putAside(blobKey(digest), core.placeOf(this.rowOf(digest)), { bytes, reason: 'a test' });
   }
 
   /** Changes a byte of a blob's data on disk. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256, someBytes } from '../../../test/support/blob-store-contract.ts';
+import { deferred } from '../../../test/support/deferred.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { blobKey, flipByte, SegmentWorld } from '../../../test/support/segment-world.ts';
 import type { Digest } from '../../digest/digest.ts';
@@ -192,6 +193,35 @@ describe('checkStore', () => {
         check(() => abort.abort(), abort.signal),
         ofKind('cancelled'),
       );
+    });
+
+    it('leaves alone what was uploaded since it began to read what was there before', async () => {
+      world = await SegmentWorld.open({ segmentBytes: MIB });
+      const digest = await world.put(200_000, 1);
+      world.damage(digest);
+      const device = deferred();
+      world.files.before = (call) => (call === 'read' ? device.promise : undefined);
+      const checking = check();
+      world.files.mend();
+      await assert.rejects(world.blobs.getBytes(digest, noAbort()), ofKind('blob-not-found'));
+      await world.put(200_000, 1);
+      device.resolve();
+      await checking;
+      assert.equal(await world.missing([digest]), 0);
+      await world.parts.core.close();
+      assert.equal(await (await world.afterCrash()).missing([digest]), 0);
+    });
+
+    it('is unavailable if the store is closed meanwhile', async () => {
+      await fillMany(5);
+      let closing: Promise<void> | undefined;
+      await assert.rejects(
+        check(() => {
+          closing ??= world.parts.core.close();
+        }),
+        ofKind('unavailable'),
+      );
+      await closing;
     });
 
     it('is unavailable if something cannot be read just now; that is no damage', async () => {

@@ -112,8 +112,7 @@ export class Checkpoints {
   account(): void {
     const { core, space, quarantine } = this.#parts;
     const indexBytes = INDEX_FIXED_BYTES + core.index.table.size * INDEX_ROW_BYTES;
-    const newest = this.#leaseLogs.at(-1);
-    if (newest !== undefined && this.#leases !== undefined) newest.sizeBytes = this.#leases.sizeBytes;
+    this.#noteLeaseBytes();
     const leaseBytes = this.#leaseLogs.reduce((sum, { sizeBytes }) => sum + sizeBytes + BLOCK_BYTES, 0);
     const bytes = 2 * indexBytes + leaseBytes + quarantine.diskBytes(BLOCK_BYTES);
     space.add('other', bytes - this.#accountedBytes);
@@ -188,10 +187,21 @@ export class Checkpoints {
     const { files, folder, core } = this.#parts;
     const name = leaseFileName(leaseFileNumber(this.#leaseLogs.at(-1)?.name ?? '') + 1);
     const next = LeaseFile.create(files, join(folder, name));
-    core.index.useLeaseFile(next);
+    core.index.useLeaseFile(next, () => this.#onRenewals(next));
+    this.#noteLeaseBytes();
     this.#leases?.close();
     this.#leases = next;
     this.#leaseLogs.push({ name, sizeBytes: next.sizeBytes });
+  }
+
+  /** How long the lease log that grows is by now. */
+  #noteLeaseBytes(): void {
+    const newest = this.#leaseLogs.at(-1);
+    if (newest !== undefined && this.#leases !== undefined) newest.sizeBytes = this.#leases.sizeBytes;
+  }
+
+  #onRenewals(leases: LeaseFile): void {
+    if (leases.sizeBytes >= MAX_LEASE_BYTES && this.isDue) this.#parts.core.inBackground(this.write(false));
   }
 
   /** Files have no rows in the index: what is promised of them is kept in the lease log alone. @returns whether all of it is. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { TEST_MARK } from '../../../test/support/record-mark.ts';
 import {
   decodeSegmentHeader,
   ENTRY_KIND,
@@ -25,7 +26,7 @@ const RECORD: NewRecord = {
 
 function encode(record: NewRecord): Buffer {
   const bytes = Buffer.alloc(recordBytes(record.key.length + record.data.length));
-  bytes.set(record.data, writeRecordStart(record, bytes, 0));
+  bytes.set(record.data, writeRecordStart(TEST_MARK, record, bytes, 0));
   return bytes;
 }
 
@@ -61,7 +62,7 @@ describe('a record', () => {
     });
     fc.assert(
       fc.property(records, (record) => {
-        const parsed = parseRecord(encode(record));
+        const parsed = parseRecord(TEST_MARK, encode(record));
         assert.ok(!('damage' in parsed));
         const { kind, isRemoval, sequence, writtenMs } = parsed.header;
         const { key, data, ...facts } = record;
@@ -78,37 +79,41 @@ describe('a record', () => {
     for (let at = 0; at < endBytes; at++) {
       const rotten = Buffer.from(whole);
       rotten[at] = (rotten[at] ?? 0) ^ 0x10;
-      assert.ok('damage' in parseRecord(rotten), `byte ${at}`);
+      assert.ok('damage' in parseRecord(TEST_MARK, rotten), `byte ${at}`);
     }
   });
 
   it('shows when its end is cut off', () => {
     const whole = encode(RECORD);
-    for (const bytes of [0, 31, 32, 68]) assert.ok('damage' in parseRecord(whole.subarray(0, bytes)), `${bytes} bytes`);
-    assert.equal(readRecordHeader(whole, whole.length - 8), undefined);
+    for (const bytes of [0, 31, 32, 68])
+      assert.ok('damage' in parseRecord(TEST_MARK, whole.subarray(0, bytes)), `${bytes} bytes`);
+    assert.equal(readRecordHeader(TEST_MARK, whole, whole.length - 8), undefined);
   });
 });
 
 describe('nextRecordStart', () => {
   it('finds the next beginning, at multiples of 8 only', () => {
     const bytes = Buffer.concat([Buffer.alloc(16, 0xff), encode(RECORD), Buffer.alloc(5)]);
-    assert.equal(nextRecordStart(bytes, 0), 16);
-    assert.equal(nextRecordStart(bytes, 16), 16);
-    assert.equal(nextRecordStart(bytes, 24), bytes.length);
-    assert.equal(nextRecordStart(Buffer.concat([Buffer.alloc(4), encode(RECORD)]), 0), 4 + encode(RECORD).length);
+    assert.equal(nextRecordStart(TEST_MARK, bytes, 0), 16);
+    assert.equal(nextRecordStart(TEST_MARK, bytes, 16), 16);
+    assert.equal(nextRecordStart(TEST_MARK, bytes, 24), bytes.length);
+    assert.equal(
+      nextRecordStart(TEST_MARK, Buffer.concat([Buffer.alloc(4), encode(RECORD)]), 0),
+      4 + encode(RECORD).length,
+    );
   });
 });
 
 describe('a segment header', () => {
   it('keeps its layout, which is on disks', () => {
-    const bytes = encodeSegmentHeader({ id: 7, createdSeconds: 9 });
+    const bytes = encodeSegmentHeader({ id: 7, createdSeconds: 9, mark: TEST_MARK });
     assert.equal(bytes.length, SEGMENT_HEADER_BYTES);
-    assert.equal(bytes.toString('hex', 0, 28), '47414e5452595347010000000700000009000000' + '0000000000000000');
-    assert.deepEqual(decodeSegmentHeader(bytes), { id: 7, createdSeconds: 9 });
+    assert.equal(bytes.toString('hex', 0, 28), '47414e5452595347010000000700000009000000' + '4752454373656564');
+    assert.deepEqual(decodeSegmentHeader(bytes), { id: 7, createdSeconds: 9, mark: TEST_MARK });
   });
 
   it('is none if a bit of it flipped, or it is too short', () => {
-    const bytes = encodeSegmentHeader({ id: 7, createdSeconds: 9 });
+    const bytes = encodeSegmentHeader({ id: 7, createdSeconds: 9, mark: TEST_MARK });
     for (let at = 0; at < bytes.length; at++) {
       const rotten = Buffer.from(bytes);
       rotten[at] = (rotten[at] ?? 0) ^ 1;

@@ -2,14 +2,16 @@ import assert from 'node:assert/strict';
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { blobStoreContract, inPieces, sha256, someBytes } from '../../../test/support/blob-store-contract.ts';
+import { deferred, turns } from '../../../test/support/deferred.ts';
 import { entryStoreContract } from '../../../test/support/entry-store-contract.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { HookedFileSystem } from '../../../test/support/hooked-file-system.ts';
 import { openStoreForTest } from '../../../test/support/local-store-for-test.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../../test/support/temporary-folder.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { isKind } from '../../errors.ts';
-import { collect, WHOLE } from '../../system/byte-stream.ts';
+import { type ByteStream, collect, WHOLE } from '../../system/byte-stream.ts';
 import { createLog } from '../../system/log.ts';
 import { FileBlobStore } from '../file-blob-store.ts';
 import type { LocalStore } from './local-store.ts';
@@ -223,6 +225,46 @@ describe('LocalStore', () => {
       }
     });
 
+    it('copies nothing forward for writes that it refuses: all is promised', async () => {
+      const store = await open({ maxLeasedShare: 0.99 });
+      await assert.rejects(fill(store, 17 * MIB), ofKind('quota-exceeded'));
+      const { copiedBytes } = store.stats();
+      for (let seed = 5000; seed < 5020; seed++) {
+        await assert.rejects(put(store, 60_000, seed), ofKind('quota-exceeded'));
+        clock.advance(1000);
+      }
+      assert.equal(store.stats().copiedBytes, copiedBytes);
+    });
+
+    it('stays under its limit with the index that tiny blobs need, also when they come all at once', async () => {
+      let mostBytes = 0;
+      const used = (): number => {
+        const { segmentBytes, fileBytes, otherBytes } = store.stats();
+        return segmentBytes + fileBytes + otherBytes;
+      };
+      const store: LocalStore = await open({
+        ...{ maxBytes: MIB, segmentBytes: 8192, minRetentionMs: 1000 },
+        events: {
+          committed: () => {
+            mostBytes = Math.max(mostBytes, used());
+          },
+          evicted: () => undefined,
+          refused: () => undefined,
+        },
+      });
+      for (let round = 0; round < 3; round++) {
+        clock.advance(10_000);
+        await Promise.allSettled(Array.from({ length: 4000 }, (_, at) => put(store, 8, 10_000 * (round + 1) + at)));
+      }
+      assert.ok(mostBytes <= MIB && mostBytes > MIB / 2, `${mostBytes}`);
+      assert.ok(store.stats().evictedBlobs > 0);
+      // Nor does it evict more than it was asked to, for an index that shrinks with what goes.
+      clock.advance(10_000);
+      const target = Math.floor(used() * 0.75);
+      await store.prune(target, () => undefined, noAbort());
+      assert.ok(used() <= target && used() > target - 3 * 8192 - 3 * 4096, `${used()} of ${target}`);
+    });
+
     it('makes room when asked to, and keeps what is promised', async () => {
       const store = await open();
       const old = await fill(store, 6 * MIB);
@@ -324,6 +366,17 @@ describe('LocalStore', () => {
       assert.equal(await missing(store, [sha256(bytes)]), 1);
     });
 
+    it('leaves nothing open if the limit cannot be applied', async () => {
+      const store = await open();
+      await fill(store, 8 * MIB);
+      await store.close();
+      const before = openTemporaryFiles();
+      const files = new HookedFileSystem();
+      files.failOn('EIO', (call, path) => call === 'unlink' && path.endsWith('.segment'));
+      await assert.rejects(open({ maxBytes: 4 * MIB, files }), ofKind('unavailable'));
+      assert.equal(openTemporaryFiles(), before);
+    });
+
     it('refuses a folder of another kind, and a limit that is too small to rotate in, and leaves nothing open', async () => {
       const before = openTemporaryFiles();
       await assert.rejects(open({ maxBytes: MIB }), ofKind('precondition'));
@@ -334,6 +387,37 @@ describe('LocalStore', () => {
   });
 
   describe('stopping', () => {
+    it('refuses what an upload still wants to write, and leaves no byte of it', async () => {
+      const store = await open();
+      await put(store, 10, 1);
+      const bytes = bytesOf(5000, 2);
+      const gate = deferred();
+      const slow = async function* (): ByteStream {
+        yield bytes.subarray(0, 10);
+        await gate.promise;
+        yield bytes.subarray(10);
+      };
+      const upload = store.blobs.put(sha256(bytes), slow(), noAbort());
+      await turns(2);
+      await store.close();
+      const before = bytesOnDisk();
+      gate.resolve();
+      await assert.rejects(upload, ofKind('unavailable'));
+      assert.equal(bytesOnDisk(), before);
+    });
+
+    it('ends a check and a prune that are under way', async () => {
+      const store = await open();
+      await fill(store, 12 * MIB);
+      clock.advance(LEASE_MS);
+      const check = store.check(() => undefined, noAbort());
+      const prune = store.prune(0, () => undefined, noAbort());
+      const ends = [check, prune].map((job) => assert.rejects(job, ofKind('unavailable')));
+      await store.close();
+      await Promise.all(ends);
+      assert.equal(openTemporaryFiles(), 0);
+    });
+
     it('refuses further calls and closes every file', async () => {
       const before = openTemporaryFiles();
       const store = await open();

@@ -217,7 +217,8 @@ export class LocalStore implements StoreControl {
   async #reclaim(keeping: Keeping): Promise<number> {
     const { segments, rotation, core } = this.#parts;
     const now = core.index.time.now();
-    if (keeping !== 'nothing' && (!this.#hasGain() || now < this.#nextReclaimSeconds)) return 0;
+    if (keeping !== 'nothing' && !this.#hasGain(keeping)) return 0;
+    if (keeping === 'recent' && now < this.#nextReclaimSeconds) return 0;
     for (let left = segments.count; left > 0; left--) {
       const freedBytes = await rotation.reclaimOldest(keeping);
       if (freedBytes > 0) return freedBytes;
@@ -226,12 +227,13 @@ export class LocalStore implements StoreControl {
     return 0;
   }
 
-  /** Whether segments hold as much that may go as a quarter of one takes. */
-  #hasGain(): boolean {
+  /** Whether segments hold anything that may go; for a write it has to be worth copying the rest: a quarter of a segment. */
+  #hasGain(keeping: Keeping): boolean {
     const { space, core, segments, sizes } = this.#parts;
     const { ledger, time } = core.index;
     const fixedBytes = segments.count * sizes.overheadBytes + ledger.heldBytes(time.now());
-    return space.partBytes('segments') - fixedBytes > sizes.segmentBytes / 4;
+    const leastBytes = keeping === 'recent' ? sizes.segmentBytes / 4 : 0;
+    return space.partBytes('segments') - fixedBytes > leastBytes;
   }
 
   #isFileOlder(): boolean {

@@ -97,7 +97,9 @@ const MIB = 1024 * 1024;
 
 /** A store has about this many segments: one of them is the reserve. */
 const SEGMENTS_PER_STORE = 64;
-const MIN_SEGMENT_BYTES = 256 * 1024;
+
+/** No store has smaller ones, unless it is told to. */
+export const MIN_SEGMENT_BYTES = 256 * 1024;
 const MAX_SEGMENT_BYTES = 128 * MIB;
 
 /** From here on a file of its own costs no more than a record (bench/README.md). */
@@ -187,7 +189,7 @@ class Opening {
     const core = new StoreCore({ clock, log, files: this.#fs, index, segments, space, quarantine, nextSequence });
     const records = this.#createLog(segments, recovered, sizes);
     core.useLog(records);
-    const files = await this.#openFiles(space, sizes, leaseSeconds * 1000);
+    const files = await this.#openFiles(space, sizes, { leaseSeconds, slackSeconds: index.slackSeconds });
     restoreFileLeases(files, recovered.renewals, time);
     const checkpoints = new Checkpoints({
       folder: this.#folders.segments,
@@ -262,10 +264,16 @@ class Opening {
     return new SegmentLog(host, active, { clock, segmentBytes, sync, events: { ...events, committed } });
   }
 
-  async #openFiles(space: Space, sizes: StoreSizes, minRetentionMs: number): Promise<FileBlobStore> {
+  async #openFiles(
+    space: Space,
+    sizes: StoreSizes,
+    lease: { readonly leaseSeconds: number; readonly slackSeconds: number },
+  ): Promise<FileBlobStore> {
     const { clock, log, sync, maxBytes } = this.#options;
     this.#files = await FileBlobStore.open(this.#folders.files, {
-      ...{ clock, log, maxBytes, minRetentionMs, files: this.#fs },
+      ...{ clock, log, maxBytes, files: this.#fs },
+      minRetentionMs: lease.leaseSeconds * 1000,
+      touchIntervalMs: lease.slackSeconds * 1000,
       sync: sync === 'group' ? 'file' : 'none',
       smallBytes: sizes.maxRecordBlobBytes,
       maxFiles: Math.max(MIN_MAX_FILES, Math.ceil(maxBytes / sizes.maxRecordBlobBytes)),
@@ -305,9 +313,8 @@ export function reserveFor(largestBytes: number, sizes: StoreSizes, maxBytes: nu
 /** Times of use of files come from the files after an unclean stop; the lease log knows better. */
 function restoreFileLeases(files: FileBlobStore, renewals: ReadonlyMap<string, number>, time: StoreTime): void {
   if (renewals.size === 0) return;
-  for (const [start, digests] of files.digestsByHashStart()) {
+  for (const [start, digest] of files.digestsByHashStart()) {
     const seconds = renewals.get(start);
-    if (seconds === undefined) continue;
-    for (const digest of digests) files.touchAt(digest, time.toMonotonicMs(seconds));
+    if (seconds !== undefined) files.touchAt(digest, time.toMonotonicMs(seconds));
   }
 }

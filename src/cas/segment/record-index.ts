@@ -41,6 +41,7 @@ export class RecordIndex {
   readonly #renewals = new Uint32Array(2 * MAX_RENEWALS);
   #renewalCount = 0;
   #leases: LeaseFile | undefined;
+  #renewalsWritten: () => void = noAction;
   #liveBytes = 0;
   #blobs = 0;
   #isLeaseLogBroken = false;
@@ -71,10 +72,11 @@ export class RecordIndex {
     return this.#slackSeconds;
   }
 
-  /** Renewals go to `leases` from now on; undefined while the store opens. */
-  useLeaseFile(leases: LeaseFile | undefined): void {
+  /** Renewals go to `leases` from now on; undefined while the store opens. @param written told when some were written. */
+  useLeaseFile(leases: LeaseFile | undefined, written: () => void = noAction): void {
     this.flushRenewals();
     this.#leases = leases;
+    this.#renewalsWritten = written;
   }
 
   /** Takes up the rows that are in the table already. */
@@ -154,6 +156,7 @@ export class RecordIndex {
     try {
       this.#leases?.append(this.#renewals, count, this.time.now());
       this.#isLeaseLogBroken = false;
+      this.#renewalsWritten();
       return true;
     } catch (error) {
       if (systemCode(error) === undefined) throw error;
@@ -162,6 +165,10 @@ export class RecordIndex {
       return false;
     }
   }
+}
+
+function noAction(): void {
+  // Nobody needs to know.
 }
 
 function slackOf(retentionSeconds: number): number {

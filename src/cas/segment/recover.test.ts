@@ -57,7 +57,7 @@ describe('recover', () => {
     const table = new DigestTable({ seed: 1, expectedRows: 10 });
     const segmentFolder = join(folder, 'segments');
     const recovered = recover({
-      ...{ folder: segmentFolder, files, log, table, assumedLeaseBytes },
+      ...{ folder: segmentFolder, files, log, table, assumedLeaseBytes, mark: world.parts.core.mark },
       quarantine: new Quarantine(files, join(segmentFolder, 'quarantine')),
       onOpened: (segments) => void opened.push(segments),
     });
@@ -76,7 +76,7 @@ describe('recover', () => {
       const segment = segments.find(({ id }) => id === table.segment(row));
       const bytes = Buffer.alloc(recordBytes(table.payloadBytes(row)));
       assert.equal(segment?.read(bytes, table.offset(row)), bytes.length);
-      const parsed = parseRecord(bytes);
+      const parsed = parseRecord(world.parts.core.mark, bytes);
       assert.ok(!('damage' in parsed));
       texts.push(parsed.data.toString());
     });
@@ -159,7 +159,7 @@ describe('recover', () => {
       await world.parts.checkpoints.write(false);
       await world.putEntry('overwritten', 'new');
       await world.entries.delete('deleted', noAbort());
-      world.parts.core.putAside(blobKey(damaged), undefined, 'a test');
+      world.putAside(damaged);
       await world.parts.core.close();
       const found = recoverFrom(world.crashCopy());
       assert.deepEqual(textsOf(found), ['new', 'old kept']);
@@ -201,6 +201,22 @@ describe('recover', () => {
       flipByte(segmentPath(copy, 1), SEGMENT_HEADER_BYTES + 2 * RECORD_BYTES + 66);
       assert.equal(recoverFrom(copy).table.size, 2);
     });
+
+    for (const [what, lose] of [
+      ['shorter than it says', (path: string) => truncateSync(path, SEGMENT_HEADER_BYTES + RECORD_BYTES)],
+      ['gone', (path: string) => rmSync(path)],
+    ] as const) {
+      it(`goes on behind it if the newest segment is ${what}: what is acknowledged then is found again`, async () => {
+        await world.fill(5, 1);
+        await world.parts.checkpoints.write(true);
+        const copy = world.crashCopy();
+        lose(segmentPath(copy, 1));
+        const again = await SegmentWorld.open({}, copy);
+        const digest = await again.put(1000, 100);
+        assert.equal(again.index.table.segment(again.rowOf(digest)), 2);
+        assert.equal(await (await again.afterCrash()).missing([digest]), 0);
+      });
+    }
 
     it('counts what came after it as promised when it was written, and what was before as it says', async () => {
       const [before] = await world.fill(1, 1);

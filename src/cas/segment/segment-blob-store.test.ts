@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { inPieces, sha256, someBytes } from '../../../test/support/blob-store-contract.ts';
-import { until } from '../../../test/support/deferred.ts';
+import { deferred, turns, until } from '../../../test/support/deferred.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { LEASE_OVER_SECONDS, SegmentWorld } from '../../../test/support/segment-world.ts';
 import { type Digest, emptyDigest } from '../../digest/digest.ts';
@@ -53,7 +53,7 @@ describe('SegmentBlobStore', () => {
     }
 
     it('makes small blobs files while many uploads are gathered, and finds them; later ones are records again', async () => {
-      world = await SegmentWorld.open({ segmentBytes: 4 * MIB });
+      world = await SegmentWorld.open({ segmentBytes: 4 * MIB, maxBytes: 128 * MIB });
       const abort = new AbortController();
       const gathered = Array.from({ length: 64 }, (_, seed) => {
         const digest = { ...sha256(Buffer.of(seed)), sizeBytes: MIB };
@@ -221,11 +221,11 @@ describe('SegmentBlobStore', () => {
         assert.ok(stored * sizeBytes <= maxLeasedBytes && stored * sizeBytes > 0.85 * maxLeasedBytes);
         const { retryAfterMs } = refused.facts;
         assert.ok(retryAfterMs !== undefined && retryAfterMs >= 1000, String(retryAfterMs));
-        if (what === 'large') return;
         // Then, and not a moment earlier, there is room for another.
         world.clock.advance(retryAfterMs - 1000);
         await assert.rejects(world.put(sizeBytes, 5000), ofKind('quota-exceeded'));
-        world.clock.advance(1000);
+        // What files hold is counted up to a 32nd of the lease longer.
+        world.clock.advance(1000 + (what === 'large' ? (world.parts.leaseSeconds * 1000) / 32 : 0));
         await world.put(sizeBytes, 5000);
       });
     }
@@ -239,6 +239,35 @@ describe('SegmentBlobStore', () => {
       await world.putEntry('key', 'value');
       world.clock.advance(LEASE_OVER_SECONDS * 1000);
       await world.put(2000, 5000);
+    });
+
+    it('counts what is being stored already, so that uploads at the same time do not exceed it together', async () => {
+      world = await SegmentWorld.open({ maxLeasedShare: 0.001 });
+      const { maxLeasedBytes } = world.parts.sizes;
+      const results = await Promise.allSettled(Array.from({ length: 60 }, (_, seed) => world.put(2000, seed)));
+      const stored = results.filter(({ status }) => status === 'fulfilled').length;
+      assert.ok(stored * 2000 <= maxLeasedBytes && (stored + 2) * 2000 > maxLeasedBytes, `${stored}`);
+      // A refusal leaves nothing counted.
+      world.clock.advance(LEASE_OVER_SECONDS * 1000);
+      await world.put(2000, 5000);
+    });
+
+    it('lets go of the upload that it refuses', async () => {
+      world = await SegmentWorld.open({ maxLeasedShare: 0.001 });
+      await fillUp(2000);
+      let isReleased = false;
+      const upload: ByteStream = {
+        [Symbol.asyncIterator]: () => ({
+          next: () => Promise.resolve({ done: false, value: Buffer.of(1) }),
+          return: () => {
+            isReleased = true;
+            return Promise.resolve({ done: true, value: undefined });
+          },
+        }),
+      };
+      await assert.rejects(world.blobs.put(sha256(someBytes(2000, 7000)), upload, noAbort()), ofKind('quota-exceeded'));
+      await turns(1);
+      assert.equal(isReleased, true);
     });
 
     it('refuses for good what it could never promise', async () => {
@@ -288,6 +317,44 @@ describe('SegmentBlobStore', () => {
       world.damage(digest);
       await assert.rejects(get(digest), ofKind('blob-not-found'));
       assert.equal(await world.missing([digest]), 1);
+    });
+
+    it('is no reason to put aside what was uploaded since a reader began', async () => {
+      world = await SegmentWorld.open({ segmentBytes: MIB });
+      const digest = await world.put(200_000, 1);
+      world.damage(digest);
+      const device = deferred();
+      world.files.before = (call) => (call === 'read' ? device.promise : undefined);
+      const slow = get(digest);
+      world.files.mend();
+      await assert.rejects(get(digest), ofKind('blob-not-found'));
+      await world.put(200_000, 1);
+      device.resolve();
+      await assert.rejects(slow, ofKind('blob-not-found'));
+      await assertThere(digest);
+      await world.parts.core.close();
+      assert.equal(await (await world.afterCrash()).missing([digest]), 0);
+    });
+
+    it('does not take a second upload of the blob with it, which was on its way to the log', async () => {
+      world = await SegmentWorld.open({ sync: 'group' });
+      const bytes = someBytes(1000, 1);
+      const digest = sha256(bytes);
+      const device = deferred();
+      let second: Promise<void> | undefined;
+      let syncs = 0;
+      world.files.before = (call) => {
+        if (call === 'write') second ??= world.blobs.putBytes(digest, bytes, noAbort());
+        return call === 'fdatasync' && ++syncs === 2 ? device.promise : undefined;
+      };
+      await world.blobs.putBytes(digest, bytes, noAbort());
+      await until(() => syncs === 2);
+      world.putAside(digest);
+      device.resolve();
+      await second;
+      await world.parts.core.close();
+      assert.ok(world.rowOf(digest) >= 0);
+      assert.equal(await (await world.afterCrash()).missing([digest]), 0);
     });
 
     it('is none if it cannot be read just now', async () => {

@@ -106,18 +106,24 @@ export class SegmentBlobStore implements BlobStore {
       discard(bytes);
       return;
     }
-    await this.#admitted(digest, async () => {
+    const store = async (): Promise<void> => {
       const isGathered =
         digest.sizeBytes <= this.#options.maxRecordBlobBytes &&
         this.#gatheredBytes + digest.sizeBytes <= MAX_GATHERED_BYTES;
       if (isGathered) await this.#append(digest, await this.#gather(digest, bytes, signal));
       else await this.#files.put(digest, bytes, signal);
-    });
+    };
+    await this.#admitted(digest, store, bytes);
   }
 
-  /** Stores a blob if leases leave room for it beside what is being stored already. */
-  async #admitted(digest: Digest, store: () => Promise<void>): Promise<void> {
-    this.#admit(digest);
+  /** Stores a blob if leases leave room for it beside what is being stored already. @param unread released if they do not. */
+  async #admitted(digest: Digest, store: () => Promise<void>, unread?: ByteStream): Promise<void> {
+    try {
+      this.#admit(digest);
+    } catch (error) {
+      if (unread !== undefined) discard(unread);
+      throw error;
+    }
     this.#admittedBytes += digest.sizeBytes;
     try {
       await store();

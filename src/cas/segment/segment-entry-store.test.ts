@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
+import { deferred } from '../../../test/support/deferred.ts';
 import { CONTRACT_MAX_ENTRY_BYTES } from '../../../test/support/entry-store-contract.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { SegmentWorld } from '../../../test/support/segment-world.ts';
 import { ENTRY_KIND, RECORD_HEADER_BYTES } from './format.ts';
 import { RowKey } from './row-key.ts';
+import { SegmentEntryStore } from './segment-entry-store.ts';
 
 /** What every entry store does is tested over the whole store: local-store.test.ts. */
 describe('SegmentEntryStore', () => {
@@ -126,6 +128,21 @@ describe('SegmentEntryStore', () => {
         world.index.move(rowOf('key'), table.segment(rowOf('yek')), table.offset(rowOf('yek')));
       });
       assert.equal(await world.textOf('yek'), 'value');
+    });
+
+    it('is no reason to put aside the value that was put since a reader began', async () => {
+      world = await SegmentWorld.open({ segmentBytes: 1024 * 1024, maxEntryBytes: 1024 * 1024 });
+      const entries = new SegmentEntryStore(world.parts.core, { maxEntryBytes: 1024 * 1024 });
+      await entries.put('key', Buffer.alloc(200_000), noAbort());
+      world.damageRow(rowOf('key'), 1000);
+      const device = deferred();
+      world.files.before = (call) => (call === 'read' ? device.promise : undefined);
+      const slow = entries.get('key', noAbort());
+      world.files.mend();
+      await world.putEntry('key', 'new');
+      device.resolve();
+      await assert.rejects(slow, ofKind('data-loss'));
+      assert.equal(await world.textOf('key'), 'new');
     });
 
     it('is none if it cannot be read just now', async () => {

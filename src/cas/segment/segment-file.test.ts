@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deferred, turns } from '../../../test/support/deferred.ts';
 import { HookedFileSystem, systemError } from '../../../test/support/hooked-file-system.ts';
+import { TEST_MARK } from '../../../test/support/record-mark.ts';
 import { flipByte } from '../../../test/support/segment-world.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../../test/support/temporary-folder.ts';
 import { BugError, systemCode } from '../../errors.ts';
@@ -11,6 +12,7 @@ import { FILE_OVERHEAD_BYTES, SegmentFile, segmentIdOf } from './segment-file.ts
 
 const ID = 0x1a;
 const CREATED = 77;
+const HEADER = { id: ID, createdSeconds: CREATED, mark: TEST_MARK };
 
 function withCode(code: string): (error: unknown) => boolean {
   return (error) => systemCode(error) === code;
@@ -57,10 +59,10 @@ describe('SegmentFile', () => {
     return segment;
   };
   /** What its test closes, or retires, itself. */
-  const createLoose = (): SegmentFile => SegmentFile.create(files, folder, ID, CREATED);
+  const createLoose = (): SegmentFile => SegmentFile.create(files, folder, HEADER);
   const create = (): SegmentFile => keep(createLoose());
   const open = (): ReturnType<typeof SegmentFile.open> => {
-    const result = SegmentFile.open(files, folder, ID);
+    const result = SegmentFile.open(files, folder, ID, TEST_MARK);
     keep(result.segment);
     return result;
   };
@@ -76,7 +78,7 @@ describe('SegmentFile', () => {
   describe('creating and opening', () => {
     it('makes a file named after its number that begins with a header', () => {
       const segment = create();
-      assert.deepEqual(decodeSegmentHeader(readFileSync(path)), { id: ID, createdSeconds: CREATED });
+      assert.deepEqual(decodeSegmentHeader(readFileSync(path)), HEADER);
       assert.equal(segment.sizeBytes, SEGMENT_HEADER_BYTES);
       assert.equal(segment.diskBytes, SEGMENT_HEADER_BYTES + FILE_OVERHEAD_BYTES);
     });
@@ -114,11 +116,7 @@ describe('SegmentFile', () => {
       ['with other bytes', () => writeFileSync(path, `${'x'.repeat(SEGMENT_HEADER_BYTES)}records`)],
       [
         'of another segment',
-        () =>
-          writeFileSync(
-            path,
-            Buffer.concat([encodeSegmentHeader({ id: 3, createdSeconds: 9 }), Buffer.from('records')]),
-          ),
+        () => writeFileSync(path, Buffer.concat([encodeSegmentHeader({ ...HEADER, id: 3 }), Buffer.from('records')])),
       ],
     ] as const) {
       it(`repairs a header ${what}, says so, and keeps the records`, () => {
@@ -127,14 +125,14 @@ describe('SegmentFile', () => {
         const { segment, isDamaged } = open();
         assert.deepEqual([isDamaged, segment.createdSeconds], [true, 0]);
         assert.equal(textAt(segment, SEGMENT_HEADER_BYTES, 100), 'records');
-        assert.deepEqual(decodeSegmentHeader(readFileSync(path)), { id: ID, createdSeconds: 0 });
+        assert.deepEqual(decodeSegmentHeader(readFileSync(path)), { ...HEADER, createdSeconds: 0 });
         assert.equal(open().isDamaged, false);
       });
     }
 
     for (const bytes of [0, 1, SEGMENT_HEADER_BYTES - 1]) {
       it(`takes a header of ${bytes} bytes for what a crash leaves, and no damage`, () => {
-        writeFileSync(path, encodeSegmentHeader({ id: ID, createdSeconds: CREATED }).subarray(0, bytes));
+        writeFileSync(path, encodeSegmentHeader(HEADER).subarray(0, bytes));
         const { segment, isDamaged } = open();
         assert.deepEqual([isDamaged, segment.sizeBytes], [false, SEGMENT_HEADER_BYTES]);
         assert.equal(readFileSync(path).length, SEGMENT_HEADER_BYTES);
@@ -145,7 +143,7 @@ describe('SegmentFile', () => {
       writeFileSync(path, 'rubbish');
       for (const failing of ['read', 'write']) {
         files.failOn('EIO', (call) => call === failing);
-        assert.throws(() => SegmentFile.open(files, folder, ID), withCode('EIO'));
+        assert.throws(() => SegmentFile.open(files, folder, ID, TEST_MARK), withCode('EIO'));
       }
     });
   });

@@ -1,12 +1,23 @@
 import assert from 'node:assert/strict';
+import { deferred, turns } from '../../../test/support/deferred.ts';
 import { ofKind } from '../../../test/support/expectations.ts';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { FaultyFileSystem } from '../../../test/support/faulty-file-system.ts';
+import { HookedFileSystem, systemError } from '../../../test/support/hooked-file-system.ts';
+import { TEST_MARK } from '../../../test/support/record-mark.ts';
 import { temporaryFolder } from '../../../test/support/temporary-folder.ts';
+import { systemCode } from '../../errors.ts';
 import { recordBytes, SEGMENT_HEADER_BYTES } from './format.ts';
 import { replaySegment } from './replay.ts';
 import { SegmentFile } from './segment-file.ts';
-import { type CopiedRecord, type FreshRecord, type RecordPlace, SegmentLog } from './segment-log.ts';
+import {
+  type CopiedRecord,
+  type FreshRecord,
+  type LogHost,
+  type LogOptions,
+  type RecordPlace,
+  SegmentLog,
+} from './segment-log.ts';
 
 const KEY_BYTES = 32;
 
@@ -29,12 +40,19 @@ describe('SegmentLog', () => {
   });
 
   const create = (): SegmentFile => {
-    const segment = SegmentFile.create(files, folder, segments.length + 1, 0);
+    const segment = SegmentFile.create(files, folder, {
+      id: segments.length + 1,
+      createdSeconds: 0,
+      mark: TEST_MARK,
+    });
     segments.push(segment);
     return segment;
   };
-  const open = (options: { sync?: 'group' | 'none'; segmentBytes?: number } = {}): SegmentLog => {
-    const host = { createSegment: create, syncNames: () => files.syncFolder(folder), wasted: () => undefined };
+  const open = (
+    options: Partial<Pick<LogOptions, 'sync' | 'segmentBytes'>> & { onWasted?: LogHost['wasted'] } = {},
+  ): SegmentLog => {
+    const { onWasted = () => undefined } = options;
+    const host = { createSegment: create, syncNames: () => files.syncFolder(folder), wasted: onWasted };
     const events = {
       committed: ({ records }: { records: number }) => groups.push(records),
       evicted: () => undefined,
@@ -173,5 +191,100 @@ describe('SegmentLog', () => {
     assert.equal(files.calls, 3);
     await log.syncAll();
     assert.equal(files.calls, 3);
+  });
+
+  describe('while a sync is under way', () => {
+    let hooked: HookedFileSystem;
+
+    beforeEach(() => {
+      hooked = new HookedFileSystem();
+      files = hooked;
+    });
+
+    it('acknowledges nothing in a segment that is begun then before its name is synced, too', async () => {
+      const log = open({ segmentBytes: 1000 });
+      const names = deferred();
+      const data = deferred();
+      let isFull = false;
+      let nameSyncs = 0;
+      hooked.before = (call) => {
+        if (call === 'fdatasync' && isFull) return data.promise;
+        return call === 'fsync' && ++nameSyncs === 1 ? names.promise : undefined;
+      };
+      const syncing = log.syncAll();
+      for (const name of 'abcde') await log.append(fresh(name));
+      isFull = true;
+      const next = log.append(fresh('f'));
+      await turns(2);
+      assert.equal(segments.length, 2);
+      names.resolve();
+      await syncing;
+      data.resolve();
+      await next;
+      assert.equal(nameSyncs, 3);
+    });
+
+    it('has synced nothing for a second caller before the first is through', async () => {
+      const log = open({ sync: 'none' });
+      await log.append(fresh('a'));
+      const device = deferred();
+      hooked.before = (call) => (call === 'fdatasync' ? device.promise : undefined);
+      let isDone = false;
+      const both = [
+        log.syncAll(),
+        log.syncAll().then(() => {
+          isDone = true;
+        }),
+      ];
+      await turns(2);
+      assert.equal(isDone, false);
+      device.resolve();
+      await Promise.all(both);
+    });
+
+    it('has nothing to sync any more of a segment that is retired then, though its sync fails', async () => {
+      const log = open({ sync: 'none', segmentBytes: 1000 });
+      for (const name of 'abcdef') await log.append(fresh(name));
+      const device = deferred();
+      hooked.before = (call) => {
+        if (call !== 'fdatasync') return undefined;
+        return device.promise.then(() => Promise.reject(systemError('EIO')));
+      };
+      const syncing = log.syncAll();
+      await turns(2);
+      const retired = segments.shift();
+      assert.ok(retired);
+      log.forget(retired);
+      const retiring = retired.retire();
+      device.resolve();
+      await assert.rejects(syncing, (error) => systemCode(error) === 'EIO');
+      await retiring;
+      hooked.mend();
+      await log.syncAll();
+    });
+  });
+
+  it('counts what a failed group left as garbage if it cannot be cut off, and goes on in another segment', async () => {
+    let wastedBytes = 0;
+    const hooked = new HookedFileSystem();
+    files = hooked;
+    const log = open({
+      onWasted: (bytes) => {
+        wastedBytes += bytes;
+      },
+    });
+    await log.append(fresh('a'));
+    hooked.failOn('EIO', (call) => call === 'fdatasync' || call === 'ftruncate');
+    await assert.rejects(log.append(fresh('b')), ofKind('unavailable'));
+    hooked.mend();
+    await log.append(fresh('c'));
+    assert.equal(wastedBytes, recordBytes(KEY_BYTES + 100));
+    assert.deepEqual(
+      places.map(([name, { segment }]) => [name, segment]),
+      [
+        ['a', 1],
+        ['c', 2],
+      ],
+    );
   });
 });

@@ -84,19 +84,27 @@ describe('Segments', () => {
     assert.deepEqual([idsOf(world), used(world)], [[1], EMPTY_BYTES]);
   });
 
-  it('tells when a segment was ended: when the next was begun, or now', async () => {
+  it('tells when the oldest segment was ended: when the next was begun, or now', async () => {
     const world = await SegmentWorld.open();
     world.clock.advance(10_000);
     await world.fill(8, 1);
     world.clock.advance(10_000);
     const { segments } = world.parts;
-    assert.deepEqual(
-      [...segments].map((segment) => [segment.createdSeconds, segments.endSeconds(segment)]),
-      [
-        [0, 10],
-        [10, 20],
-      ],
-    );
+    assert.equal(segments.oldestEndSeconds, 10);
+    await segments.retire(oldest(world));
+    assert.equal(segments.oldestEndSeconds, 20);
+  });
+
+  it('tells the same if an attempt to begin the next one failed before', async () => {
+    const world = await SegmentWorld.open();
+    await world.fill(7, 1);
+    world.clock.advance(10_000);
+    world.files.failOn('ENOSPC', (call) => call === 'open');
+    await assert.rejects(world.fill(1, 100), ofKind('quota-exceeded'));
+    world.files.mend();
+    await world.fill(1, 100);
+    world.clock.advance(50_000);
+    assert.deepEqual([world.parts.segments.count, world.parts.segments.oldestEndSeconds], [2, 10]);
   });
 
   describe('reading a record', () => {

@@ -115,6 +115,44 @@ describe('Space', () => {
     assert.equal(space.tryTake('segments', 100), true);
   });
 
+  describe('the floor of free space', () => {
+    /** A store that holds 800 bytes, on a disk that has as much more after each step as `lifts` says. */
+    const lifting = (lifts: readonly number[]): { readonly space: Space; readonly steps: () => number } => {
+      let steps = 0;
+      const space: Space = create({
+        minFreeBytes: 1000,
+        free: async () => {
+          space.give('segments', 100);
+          freeBytes += lifts[steps++] ?? 0;
+          return 100;
+        },
+      });
+      space.add('segments', 800);
+      return { space, steps: () => steps };
+    };
+
+    it('is lifted by what goes, as long as that helps', async () => {
+      freeBytes = 800;
+      const { space, steps } = lifting([100, 50, 100]);
+      await space.take('segments', 50);
+      assert.deepEqual([steps(), space.usedBytes], [3, 550]);
+    });
+
+    it('costs one step if that does not help: others fill the disk', async () => {
+      freeBytes = 800;
+      const { space, steps } = lifting([]);
+      await assert.rejects(space.take('segments', 50), ofKind('quota-exceeded'));
+      assert.equal(steps(), 1);
+    });
+
+    it('costs nothing if giving up everything would not lift it', async () => {
+      freeBytes = 100;
+      const { space, steps } = lifting([]);
+      await assert.rejects(space.take('segments', 50), ofKind('quota-exceeded'));
+      assert.deepEqual([steps(), space.usedBytes, refusals], [0, 800, ['disk-full']]);
+    });
+  });
+
   it('passes on that the system cannot say how much is free', async () => {
     const broken = (): number => {
       throw Object.assign(new Error('EIO'), { code: 'EIO' });

@@ -122,14 +122,17 @@ export class Space {
     this.#serving = undefined;
   }
 
-  /** For the floor of free space no more goes than lacked at first: if others fill the disk, giving all of it up gains nothing. */
+  /**
+   * For the floor of free space nothing goes that does not help: if others fill the disk, giving up all of the store gains nothing.
+   */
   async #makeRoom(bytes: number): Promise<void> {
-    let floorBudget = this.#lackingFreeBytes(bytes);
+    if (this.#lackingFreeBytes(bytes) > this.usedBytes) throw this.#full(bytes);
     while (this.#lackingBytes(bytes) > 0) {
-      const isOverLimit = this.isShortOf(bytes);
-      const freedBytes = isOverLimit || floorBudget > 0 ? await this.#options.free() : 0;
-      if (freedBytes === 0) throw this.#full(bytes);
-      if (!isOverLimit) floorBudget -= freedBytes;
+      const before = this.#freeBytes;
+      const isForFloor = !this.isShortOf(bytes);
+      const freedBytes = await this.#options.free();
+      if (isForFloor) this.#measure();
+      if (freedBytes === 0 || (isForFloor && this.#freeBytes <= before)) throw this.#full(bytes);
     }
   }
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deferred } from '../../../test/support/deferred.ts';
 import { ofKind } from '../../../test/support/expectations.ts';
-import { blobKey, SegmentWorld } from '../../../test/support/segment-world.ts';
+import { SegmentWorld } from '../../../test/support/segment-world.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { BugError, ReapiError } from '../../errors.ts';
 import { NO_LOG } from '../../system/log.ts';
@@ -17,6 +17,8 @@ function record(key: string, writtenMs = 5): Omit<NewRecord, 'sequence'> {
 }
 
 const RECORD_BYTES = recordBytes(36);
+
+const DAMAGE = { bytes: Buffer.from('damaged'), reason: 'a test' };
 
 function mustNotEnter(): void {
   assert.fail('it was entered');
@@ -56,7 +58,7 @@ describe('StoreCore', () => {
       assert.equal(core.nextSequence, 4);
       const bytes = readFileSync(world.segmentPath(1));
       const sequences = offsets.map((offset) => {
-        const parsed = parseRecord(bytes.subarray(offset));
+        const parsed = parseRecord(core.mark, bytes.subarray(offset));
         return 'damage' in parsed ? parsed.damage : parsed.header.sequence;
       });
       assert.deepEqual(sequences, [1, 2, 3]);
@@ -86,7 +88,7 @@ describe('StoreCore', () => {
       await core.append(record('b', 17.9), () => undefined);
       const bytes = readFileSync(world.segmentPath(1));
       const times = [32, 32 + RECORD_BYTES].map((offset) => {
-        const parsed = parseRecord(bytes.subarray(offset));
+        const parsed = parseRecord(core.mark, bytes.subarray(offset));
         return 'damage' in parsed ? parsed.damage : parsed.header.writtenMs;
       });
       assert.deepEqual(times, [0, 17]);
@@ -107,7 +109,7 @@ describe('StoreCore', () => {
   describe('reading', () => {
     it('gives the record, and puts nothing aside', async () => {
       const digest = await one();
-      const parsed = parseRecord((await readOf(digest)) ?? Buffer.alloc(0));
+      const parsed = parseRecord(core.mark, (await readOf(digest)) ?? Buffer.alloc(0));
       assert.ok(!('damage' in parsed) && parsed.key.toString('hex') === digest.hash);
       assert.equal(core.quarantined, 0);
     });
@@ -143,7 +145,7 @@ describe('StoreCore', () => {
   describe('putting aside', () => {
     it('keeps the bytes for people, and makes a blob absent for good', async () => {
       const digest = await one();
-      core.putAside(blobKey(digest), Buffer.from('damaged'), 'a test');
+      world.putAside(digest, DAMAGE.bytes);
       assert.deepEqual([world.rowOf(digest), core.quarantined], [-1, 1]);
       assert.deepEqual(world.quarantined(), [`1-${digest.hash}`]);
       assert.equal(readFileSync(join(world.segmentFolder, 'quarantine', `1-${digest.hash}`), 'utf8'), 'damaged');
@@ -159,17 +161,19 @@ describe('StoreCore', () => {
     it('writes no removal of an entry, whose key is lost with it', async () => {
       await world.putEntry('key', 'value');
       const before = end();
-      let key = new RowKey();
+      let place = { segment: 0, offset: 0 };
+      const key = new RowKey();
       core.index.table.forEachRow((row) => {
-        key = core.index.table.readKey(row, key);
+        core.index.table.readKey(row, key);
+        place = core.placeOf(row);
       });
-      core.putAside(key, Buffer.from('damaged'), 'a test');
+      core.putAside(key, place, DAMAGE);
       await core.close();
       assert.deepEqual([end(), core.index.entries, world.quarantined().length], [before, 0, 1]);
     });
 
     it('does nothing for what is not there', () => {
-      core.putAside(new RowKey().setHex(1, 'ab'.repeat(32)), Buffer.from('x'), 'a test');
+      core.putAside(new RowKey().setHex(1, 'ab'.repeat(32)), { segment: 1, offset: 32 }, DAMAGE);
       assert.deepEqual([core.quarantined, world.quarantined(), world.lines], [0, [], []]);
     });
 
@@ -177,7 +181,7 @@ describe('StoreCore', () => {
       for (const failing of ['open', 'write', 'rename'] as const) {
         const digest = await one();
         world.files.failOn('ENOSPC', (call, path) => call === failing && !path.endsWith('.segment'));
-        core.putAside(blobKey(digest), Buffer.from('damaged'), 'a test');
+        world.putAside(digest, DAMAGE.bytes);
         world.files.mend();
         assert.equal(world.rowOf(digest), -1);
       }
@@ -189,7 +193,7 @@ describe('StoreCore', () => {
     it('logs that the removal could not be written, and goes on', async () => {
       const digest = await one();
       world.files.failOn('EIO', (call) => call === 'write');
-      core.putAside(blobKey(digest), undefined, 'a test');
+      world.putAside(digest);
       await core.close();
       assert.deepEqual(
         world.lines.map(({ level }) => level),
