@@ -75,13 +75,13 @@ describe('transfers of a worker over a unix socket', () => {
       return { digest: digestOf('sha256', bytes), bytes };
     };
     const write = async (seed: number): Promise<void> => {
-      const { digest, bytes } = blob(seed, 24 * MIB);
+      const { digest, bytes } = blob(seed, 8 * MIB);
       await store.write(digest, streamOf(bytes), never);
     };
     const read = async (seed: number): Promise<void> => {
       let sizeBytes = 0;
-      for await (const chunk of store.open(blob(seed, 24 * MIB).digest, never)) sizeBytes += chunk.length;
-      assert.equal(sizeBytes, 24 * MIB);
+      for await (const chunk of store.open(blob(seed, 8 * MIB).digest, never)) sizeBytes += chunk.length;
+      assert.equal(sizeBytes, 8 * MIB);
     };
     const small = Array.from({ length: 2_000 }, (_, index) => blob(index, 3_000 + index));
     try {

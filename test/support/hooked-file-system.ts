@@ -16,8 +16,7 @@ export type HookedCall =
 export type BeforeCall = (call: HookedCall, path: string) => Promise<void> | undefined;
 
 /**
- * The real disk with a hook: what happens in the middle of a longer piece of work, and which of its calls fail. Syncing calls the hook
- * and waits for no device: what a test finds after a crash of the process is what the system has.
+ * The real disk with a hook: what happens in the middle of a longer piece of work, and which of its calls fail.
  */
 export class HookedFileSystem extends FaultyFileSystem {
   /** Of calls on descriptors the path is ''. */

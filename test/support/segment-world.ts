@@ -1,9 +1,9 @@
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RECORD_HEADER_BYTES } from '../../src/cas/segment/format.ts';
+import { RECORD_HEADER_BYTES } from '../../src/cas/segment/log/format.ts';
 import { type LocalStoreOptions, type OpenedStore, openStore } from '../../src/cas/segment/open-store.ts';
-import type { RecordIndex } from '../../src/cas/segment/record-index.ts';
-import { RowKey } from '../../src/cas/segment/row-key.ts';
+import type { RecordIndex } from '../../src/cas/segment/record-index/record-index.ts';
+import { RowKey } from '../../src/cas/segment/record-index/row-key.ts';
 import { SegmentBlobStore } from '../../src/cas/segment/segment-blob-store.ts';
 import { SegmentEntryStore } from '../../src/cas/segment/segment-entry-store.ts';
 import type { Eviction } from '../../src/cas/segment/store-report.ts';

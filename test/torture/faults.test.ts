@@ -3,7 +3,7 @@ import { cpSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LocalStore } from '../../src/cas/segment/local-store.ts';
-import { FILE_OVERHEAD_BYTES } from '../../src/cas/segment/segment-file.ts';
+import { FILE_OVERHEAD_BYTES } from '../../src/cas/segment/log/segment-file.ts';
 import { isKind, ReapiError } from '../../src/errors.ts';
 import { streamOf } from '../../src/system/byte-stream.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -21,7 +21,7 @@ const HELD = Array.from({ length: 9 }, (_, at) => at);
 const FILLING = Array.from({ length: 90 }, (_, at) => 1000 + at);
 
 /** What is put on top while a call fails: room has to be made for it, more than once. */
-const MORE = Array.from({ length: 14 }, (_, at) => 2000 + at);
+const MORE = Array.from({ length: 10 }, (_, at) => 2000 + at);
 
 /** All that are put, by hash. */
 const BLOBS = new Map(

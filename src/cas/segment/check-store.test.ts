@@ -7,8 +7,8 @@ import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { blobKey, flipByte, SegmentWorld } from '../../../test/support/segment-world.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { checkStore } from './check-store.ts';
-import { ENTRY_KIND, recordBytes } from './format.ts';
-import { RowKey } from './row-key.ts';
+import { ENTRY_KIND, recordBytes } from './log/format.ts';
+import { RowKey } from './record-index/row-key.ts';
 import { type CheckReport, MAX_REPORTED_DAMAGE, type StoreProgress } from './store-report.ts';
 
 const MIB = 1024 * 1024;

@@ -4,9 +4,9 @@ import { DIGEST_FUNCTIONS, digestFunctionToWire } from '../../digest/digest-func
 import { digestOf } from '../../digest/hasher.ts';
 import { throwIfAborted } from '../../errors.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
-import { ENTRY_KIND, parseRecord, type RecordMark, recordBytes } from './format.ts';
-import { RowKey } from './row-key.ts';
-import type { Segments } from './segments.ts';
+import { ENTRY_KIND, parseRecord, type RecordMark, recordBytes } from './log/format.ts';
+import type { Segments } from './log/segments.ts';
+import { RowKey } from './record-index/row-key.ts';
 import type { StoreCore } from './store-core.ts';
 import { type CheckReport, type Damage, MAX_REPORTED_DAMAGE, type StoreProgress } from './store-report.ts';
 

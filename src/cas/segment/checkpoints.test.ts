@@ -7,7 +7,7 @@ import { SegmentWorld } from '../../../test/support/segment-world.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { NODE_FILE_SYSTEM } from '../../system/file-system.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { type IndexFacts, readIndexFile } from './index-file.ts';
+import { type IndexFacts, readIndexFile } from './record-index/index-file.ts';
 
 const MIB = 1024 * 1024;
 const MAX_LEASE_FILES = 8;

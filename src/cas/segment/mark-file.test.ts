@@ -6,8 +6,8 @@ import { TEST_MARK } from '../../../test/support/record-mark.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../../test/support/temporary-folder.ts';
 import { systemCode } from '../../errors.ts';
 import { SystemRandom } from '../../system/random.ts';
+import { SegmentFile } from './log/segment-file.ts';
 import { openMark } from './mark-file.ts';
-import { SegmentFile } from './segment-file.ts';
 
 describe('openMark', () => {
   let files: HookedFileSystem;

@@ -4,8 +4,8 @@ import { closeUnneeded } from '../../system/file-errors.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Random } from '../../system/random.ts';
 import { removeIfThere } from './file-removal.ts';
-import { MARK_BYTES, RecordMark } from './format.ts';
-import { readMark, segmentIdOf } from './segment-file.ts';
+import { MARK_BYTES, RecordMark } from './log/format.ts';
+import { readMark, segmentIdOf } from './log/segment-file.ts';
 
 /*
  * The mark of a store stands in the header of each of its segments, and by itself in the file `mark`: 16 hex characters. So no

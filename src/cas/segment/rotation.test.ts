@@ -8,7 +8,7 @@ import type { HookedCall } from '../../../test/support/hooked-file-system.ts';
 import { LEASE_OVER_SECONDS, SegmentWorld } from '../../../test/support/segment-world.ts';
 import type { Digest } from '../../digest/digest.ts';
 import { systemCode } from '../../errors.ts';
-import { recordBytes } from './format.ts';
+import { recordBytes } from './log/format.ts';
 
 const RECORD_BYTES = recordBytes(32 + 1000);
 /** Records of 1,000 bytes that a segment of 8 KiB holds. */

@@ -6,7 +6,7 @@ import { LEASE_OVER_SECONDS, SegmentWorld } from '../../../test/support/segment-
 import { type Digest, emptyDigest } from '../../digest/digest.ts';
 import { isKind } from '../../errors.ts';
 import { type ByteStream, collect, WHOLE } from '../../system/byte-stream.ts';
-import { recordBytes, SEGMENT_HEADER_BYTES } from './format.ts';
+import { recordBytes, SEGMENT_HEADER_BYTES } from './log/format.ts';
 
 const MIB = 1024 * 1024;
 /** Blobs up to 2 KiB are records in a world. */

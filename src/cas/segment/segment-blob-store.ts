@@ -8,10 +8,10 @@ import { absentAmong, blobNotFound, sliceOf } from '../blob-lookup.ts';
 import type { BlobStore } from '../blob-store.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
 import { verified, verifyBytes } from '../verified-stream.ts';
-import { MAX_WARMED } from './digest-table.ts';
-import { RECORD_HEADER_BYTES } from './format.ts';
-import { hexWord, RowKey } from './row-key.ts';
-import type { RecordPlace } from './segment-log.ts';
+import { RECORD_HEADER_BYTES } from './log/format.ts';
+import type { RecordPlace } from './log/segment-log.ts';
+import { MAX_WARMED } from './record-index/digest-table.ts';
+import { hexWord, RowKey } from './record-index/row-key.ts';
 import type { StoreCore } from './store-core.ts';
 import type { StoreEvents } from './store-report.ts';
 
@@ -49,6 +49,8 @@ export class SegmentBlobStore implements BlobStore {
   #gatheredBytes = 0;
   /** Of blobs that are being stored: they will be leased. */
   #admittedBytes = 0;
+  /** Hashes of the large ones; bounded by the uploads there are. */
+  readonly #storing = new Set<string>();
 
   constructor(core: StoreCore, files: FileBlobStore, options: SegmentBlobStoreOptions) {
     this.#core = core;
@@ -124,10 +126,15 @@ export class SegmentBlobStore implements BlobStore {
       if (unread !== undefined) discard(unread);
       throw error;
     }
+    // Many may upload one large blob at the same time; one of them will be leased.
+    const isLarge = digest.sizeBytes > this.#options.maxRecordBlobBytes;
+    if (isLarge && this.#storing.has(digest.hash)) return store();
+    if (isLarge) this.#storing.add(digest.hash);
     this.#admittedBytes += digest.sizeBytes;
     try {
       await store();
     } finally {
+      this.#storing.delete(digest.hash);
       this.#admittedBytes -= digest.sizeBytes;
     }
   }
@@ -223,8 +230,8 @@ export class SegmentBlobStore implements BlobStore {
     const { index, clock } = this.#core;
     const { maxLeasedBytes, events } = this.#options;
     const now = index.time.now();
-    const heldBytes = index.ledger.heldBytes(now) + this.#files.bytesHeld(clock.monotonicMs());
-    if (heldBytes + this.#admittedBytes + digest.sizeBytes <= maxLeasedBytes) return;
+    const heldBytes = index.ledger.heldBytes(now) + this.#files.bytesHeld(clock.monotonicMs()) + this.#admittedBytes;
+    if (heldBytes + digest.sizeBytes <= maxLeasedBytes) return;
     if (digest.sizeBytes > maxLeasedBytes) {
       events.refused('too-large');
       const message = `${digest.sizeBytes} bytes are more than the store may promise (${maxLeasedBytes} bytes); it needs a larger --max-size`;

@@ -4,8 +4,8 @@ import { deferred } from '../../../test/support/deferred.ts';
 import { CONTRACT_MAX_ENTRY_BYTES } from '../../../test/support/entry-store-contract.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { SegmentWorld } from '../../../test/support/segment-world.ts';
-import { ENTRY_KIND, RECORD_HEADER_BYTES } from './format.ts';
-import { RowKey } from './row-key.ts';
+import { ENTRY_KIND, RECORD_HEADER_BYTES } from './log/format.ts';
+import { RowKey } from './record-index/row-key.ts';
 import { SegmentEntryStore } from './segment-entry-store.ts';
 
 /** What every entry store does is tested over the whole store: local-store.test.ts. */

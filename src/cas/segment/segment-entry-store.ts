@@ -2,9 +2,9 @@ import { hash } from 'node:crypto';
 import { checkEntry } from '../../entries/entry-limits.ts';
 import type { Entry, EntryStore } from '../../entries/entry-store.ts';
 import { ReapiError, throwIfAborted } from '../../errors.ts';
-import { ENTRY_KIND, parseRecord } from './format.ts';
-import { RowKey } from './row-key.ts';
-import type { RecordPlace } from './segment-log.ts';
+import { ENTRY_KIND, parseRecord } from './log/format.ts';
+import type { RecordPlace } from './log/segment-log.ts';
+import { RowKey } from './record-index/row-key.ts';
 import type { StoreCore } from './store-core.ts';
 
 const NO_DATA = new Uint8Array();

@@ -8,8 +8,8 @@ import type { Digest } from '../../digest/digest.ts';
 import { BugError, ReapiError } from '../../errors.ts';
 import { NO_LOG } from '../../system/log.ts';
 import { Quarantine } from '../../system/quarantine.ts';
-import { type NewRecord, parseRecord, recordBytes } from './format.ts';
-import { RowKey } from './row-key.ts';
+import { type NewRecord, parseRecord, recordBytes } from './log/format.ts';
+import { RowKey } from './record-index/row-key.ts';
 import { StoreCore } from './store-core.ts';
 
 function record(key: string, writtenMs = 5): Omit<NewRecord, 'sequence'> {

@@ -5,12 +5,12 @@ import { closeUnneeded, readError } from '../../system/file-errors.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Log } from '../../system/log.ts';
 import type { Quarantine } from '../../system/quarantine.ts';
-import { INDEX_ROW_BYTES } from './digest-table.ts';
-import { ENTRY_KIND, encodeRemovedPlace, type NewRecord, type RecordMark, recordBytes } from './format.ts';
-import type { RecordIndex } from './record-index.ts';
-import { RowKey } from './row-key.ts';
-import { isSamePlace, type RecordPlace, type SegmentLog } from './segment-log.ts';
-import type { Segments } from './segments.ts';
+import { ENTRY_KIND, encodeRemovedPlace, type NewRecord, type RecordMark, recordBytes } from './log/format.ts';
+import { isSamePlace, type RecordPlace, type SegmentLog } from './log/segment-log.ts';
+import type { Segments } from './log/segments.ts';
+import { INDEX_ROW_BYTES } from './record-index/digest-table.ts';
+import type { RecordIndex } from './record-index/record-index.ts';
+import { RowKey } from './record-index/row-key.ts';
 import type { Space } from './space.ts';
 
 /** What a core joins. */

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { FaultyFileSystem } from '../../../test/support/faulty-file-system.ts';
-import { openTemporaryFiles, temporaryFolder } from '../../../test/support/temporary-folder.ts';
-import { BugError } from '../../errors.ts';
-import { type FileSystem, NODE_FILE_SYSTEM } from '../../system/file-system.ts';
+import { FaultyFileSystem } from '../../../../test/support/faulty-file-system.ts';
+import { openTemporaryFiles, temporaryFolder } from '../../../../test/support/temporary-folder.ts';
+import { BugError } from '../../../errors.ts';
+import { type FileSystem, NODE_FILE_SYSTEM } from '../../../system/file-system.ts';
 import { LeaseFile, MAX_LEASES_PER_BLOCK, readLeaseFile } from './lease-file.ts';
 
 type Lease = readonly [number, number, number];

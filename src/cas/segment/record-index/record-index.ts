@@ -1,14 +1,17 @@
-import { systemCode } from '../../errors.ts';
-import type { Log } from '../../system/log.ts';
+import { ReapiError, systemCode } from '../../../errors.ts';
+import type { Log } from '../../../system/log.ts';
+import { ENTRY_KIND, recordBytes } from '../log/format.ts';
+import type { StoreTime } from '../store-time.ts';
 import type { DigestTable, Place } from './digest-table.ts';
-import { ENTRY_KIND, recordBytes } from './format.ts';
 import type { LeaseFile } from './lease-file.ts';
 import type { LeaseLedger } from './lease-ledger.ts';
 import type { RowKey } from './row-key.ts';
-import type { StoreTime } from './store-time.ts';
 
 /** Renewals are written to the lease log in blocks of at most this many. */
 const MAX_RENEWALS = 4096;
+
+/** A lease log does not grow beyond this, however long checkpoints fail: millions of renewals. */
+const MAX_LEASE_LOG_BYTES = 64 * 1024 * 1024;
 
 /** What a record index stands on. */
 export interface RecordIndexParts {
@@ -154,12 +157,14 @@ export class RecordIndex {
     const count = this.#renewalCount;
     this.#renewalCount = 0;
     try {
+      if ((this.#leases?.sizeBytes ?? 0) > MAX_LEASE_LOG_BYTES)
+        throw new ReapiError('unavailable', 'the lease log is full');
       this.#leases?.append(this.#renewals, count, this.time.now());
       this.#isLeaseLogBroken = false;
       this.#renewalsWritten();
       return true;
     } catch (error) {
-      if (systemCode(error) === undefined) throw error;
+      if (systemCode(error) === undefined && !(error instanceof ReapiError)) throw error;
       if (!this.#isLeaseLogBroken) this.#log.warn({ err: error }, 'renewed leases could not be written down');
       this.#isLeaseLogBroken = true;
       return false;

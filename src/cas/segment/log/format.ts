@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { invariant } from '../../errors.ts';
+import { invariant } from '../../../errors.ts';
 
 /*
  * The bytes of a segment file (docs/storage.md has the same with reasons). Numbers are little-endian.

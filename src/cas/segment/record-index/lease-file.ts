@@ -1,9 +1,9 @@
 import { crc32 } from 'node:zlib';
-import { invariant, systemCode } from '../../errors.ts';
-import { closeUnneeded } from '../../system/file-errors.ts';
-import type { FileSystem } from '../../system/file-system.ts';
-import { removeIfThere, removeUnneeded } from './file-removal.ts';
-import { SEGMENT_FORMAT_VERSION } from './format.ts';
+import { invariant, systemCode } from '../../../errors.ts';
+import { closeUnneeded } from '../../../system/file-errors.ts';
+import type { FileSystem } from '../../../system/file-system.ts';
+import { removeIfThere, removeUnneeded } from '../file-removal.ts';
+import { SEGMENT_FORMAT_VERSION } from '../log/format.ts';
 
 /*
  * The lease log: what was promised or used since the index was last written. Numbers are little-endian.

@@ -1,15 +1,15 @@
 import { hash } from 'node:crypto';
 import { join } from 'node:path';
-import type { FileSystem } from '../../system/file-system.ts';
-import type { Log } from '../../system/log.ts';
-import type { Quarantine } from '../../system/quarantine.ts';
-import type { DigestTable } from './digest-table.ts';
+import type { FileSystem } from '../../../system/file-system.ts';
+import type { Log } from '../../../system/log.ts';
+import type { Quarantine } from '../../../system/quarantine.ts';
+import type { DigestTable } from '../record-index/digest-table.ts';
+import { INDEX_FILE, type IndexFacts, readIndexFile } from '../record-index/index-file.ts';
+import { readLeaseFile } from '../record-index/lease-file.ts';
+import { KEY_BYTES, RowKey } from '../record-index/row-key.ts';
 import { decodeRemovedPlace, ENTRY_KIND, type RecordMark, recordBytes } from './format.ts';
-import { INDEX_FILE, type IndexFacts, readIndexFile } from './index-file.ts';
-import { readLeaseFile } from './lease-file.ts';
 import type { FoundRecord } from './replay.ts';
 import { replaySegment } from './replay.ts';
-import { KEY_BYTES, RowKey } from './row-key.ts';
 import { SegmentFile, segmentIdOf } from './segment-file.ts';
 
 /** What recovery works on. */

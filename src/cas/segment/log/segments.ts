@@ -1,11 +1,11 @@
-import { invariant, ReapiError } from '../../errors.ts';
-import { readError } from '../../system/file-errors.ts';
-import type { FileSystem } from '../../system/file-system.ts';
-import type { DigestTable } from './digest-table.ts';
+import { invariant, ReapiError } from '../../../errors.ts';
+import { readError } from '../../../system/file-errors.ts';
+import type { FileSystem } from '../../../system/file-system.ts';
+import type { DigestTable } from '../record-index/digest-table.ts';
+import type { Space } from '../space.ts';
+import type { StoreTime } from '../store-time.ts';
 import { type RecordMark, recordBytes } from './format.ts';
 import { pinned, SegmentFile } from './segment-file.ts';
-import type { Space } from './space.ts';
-import type { StoreTime } from './store-time.ts';
 
 /** Records up to this size are read in one synchronous go: about 30 µs of copying from the page cache. */
 export const READ_AT_ONCE_BYTES = 128 * 1024;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { truncateSync } from 'node:fs';
-import { ofKind } from '../../../test/support/expectations.ts';
-import { SegmentWorld } from '../../../test/support/segment-world.ts';
-import { systemCode } from '../../errors.ts';
+import { ofKind } from '../../../../test/support/expectations.ts';
+import { SegmentWorld } from '../../../../test/support/segment-world.ts';
+import { systemCode } from '../../../errors.ts';
 import { recordBytes, SEGMENT_HEADER_BYTES } from './format.ts';
 import { FILE_OVERHEAD_BYTES } from './segment-file.ts';
 import { READ_AT_ONCE_BYTES, readRecord } from './segments.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
-import { BugError } from '../../errors.ts';
+import { BugError } from '../../../errors.ts';
 import { DigestTable, decodePage, MAX_PAGE_BYTES, MAX_WARMED, type Place } from './digest-table.ts';
 import { RowKey } from './row-key.ts';
 

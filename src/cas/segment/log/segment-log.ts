@@ -1,9 +1,9 @@
-import { ReapiError } from '../../errors.ts';
-import type { Clock } from '../../system/clock.ts';
-import { writeError } from '../../system/file-errors.ts';
+import { ReapiError } from '../../../errors.ts';
+import type { Clock } from '../../../system/clock.ts';
+import { writeError } from '../../../system/file-errors.ts';
+import type { StoreEvents } from '../store-report.ts';
 import { type NewRecord, RECORD_ALIGNMENT, RECORD_HEADER_BYTES, recordBytes, writeRecordStart } from './format.ts';
 import { pinned, type SegmentFile } from './segment-file.ts';
-import type { StoreEvents } from './store-report.ts';
 
 /** Most bytes of one group; also what is written and synced at a time. */
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;

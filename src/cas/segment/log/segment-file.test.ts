@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { deferred, turns } from '../../../test/support/deferred.ts';
-import { HookedFileSystem, systemError } from '../../../test/support/hooked-file-system.ts';
-import { TEST_MARK } from '../../../test/support/record-mark.ts';
-import { flipByte } from '../../../test/support/segment-world.ts';
-import { openTemporaryFiles, temporaryFolder } from '../../../test/support/temporary-folder.ts';
-import { BugError, systemCode } from '../../errors.ts';
+import { deferred, turns } from '../../../../test/support/deferred.ts';
+import { HookedFileSystem, systemError } from '../../../../test/support/hooked-file-system.ts';
+import { TEST_MARK } from '../../../../test/support/record-mark.ts';
+import { flipByte } from '../../../../test/support/segment-world.ts';
+import { openTemporaryFiles, temporaryFolder } from '../../../../test/support/temporary-folder.ts';
+import { BugError, systemCode } from '../../../errors.ts';
 import { decodeSegmentHeader, encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './format.ts';
 import { FILE_OVERHEAD_BYTES, SegmentFile, segmentIdOf } from './segment-file.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { TEST_MARK } from '../../../test/support/record-mark.ts';
+import { TEST_MARK } from '../../../../test/support/record-mark.ts';
 import {
   decodeSegmentHeader,
   ENTRY_KIND,

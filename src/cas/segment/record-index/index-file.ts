@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { ReapiError, systemCode } from '../../errors.ts';
-import { closeUnneeded } from '../../system/file-errors.ts';
-import type { FileSystem } from '../../system/file-system.ts';
+import { ReapiError, systemCode } from '../../../errors.ts';
+import { closeUnneeded } from '../../../system/file-errors.ts';
+import type { FileSystem } from '../../../system/file-system.ts';
+import { removeIfThere, removeUnneeded } from '../file-removal.ts';
+import { SEGMENT_FORMAT_VERSION } from '../log/format.ts';
 import { type DigestTable, decodePage, isPage, MAX_PAGE_BYTES, type Place } from './digest-table.ts';
-import { removeIfThere, removeUnneeded } from './file-removal.ts';
-import { SEGMENT_FORMAT_VERSION } from './format.ts';
 import type { RowKey } from './row-key.ts';
 
 /*

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { FakeClock } from '../../../test/support/fake-clock.ts';
-import { HookedFileSystem } from '../../../test/support/hooked-file-system.ts';
-import { type LoggedLine, recordingLog } from '../../../test/support/recording-log.ts';
-import { temporaryFolder } from '../../../test/support/temporary-folder.ts';
+import { FakeClock } from '../../../../test/support/fake-clock.ts';
+import { HookedFileSystem } from '../../../../test/support/hooked-file-system.ts';
+import { type LoggedLine, recordingLog } from '../../../../test/support/recording-log.ts';
+import { temporaryFolder } from '../../../../test/support/temporary-folder.ts';
+import { ENTRY_KIND, recordBytes } from '../log/format.ts';
+import { StoreTime } from '../store-time.ts';
 import { DigestTable } from './digest-table.ts';
-import { ENTRY_KIND, recordBytes } from './format.ts';
 import { LeaseFile, readLeaseFile } from './lease-file.ts';
 import { LeaseLedger } from './lease-ledger.ts';
 import { leaseSecondsOf, RecordIndex } from './record-index.ts';
 import { RowKey } from './row-key.ts';
-import { StoreTime } from './store-time.ts';
 
 const RETENTION = 60;
 const LEASE = 90;

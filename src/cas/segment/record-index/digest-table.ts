@@ -1,4 +1,4 @@
-import { invariant } from '../../errors.ts';
+import { invariant } from '../../../errors.ts';
 import { HashBuckets } from './hash-buckets.ts';
 import { KEY_BYTES, RowKey } from './row-key.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { BugError } from '../../errors.ts';
+import { BugError } from '../../../errors.ts';
 import { HashBuckets } from './hash-buckets.ts';
 
 /** Links that probing for a hash comes upon. */

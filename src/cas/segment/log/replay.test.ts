@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { TEST_MARK } from '../../../test/support/record-mark.ts';
-import { temporaryFolder } from '../../../test/support/temporary-folder.ts';
-import { type FileSystem, NODE_FILE_SYSTEM } from '../../system/file-system.ts';
+import { TEST_MARK } from '../../../../test/support/record-mark.ts';
+import { temporaryFolder } from '../../../../test/support/temporary-folder.ts';
+import { type FileSystem, NODE_FILE_SYSTEM } from '../../../system/file-system.ts';
 import { RECORD_HEADER_BYTES, RecordMark, recordBytes, SEGMENT_HEADER_BYTES, writeRecordStart } from './format.ts';
 import { type ReplayedSegment, replaySegment } from './replay.ts';
 import { SegmentFile } from './segment-file.ts';

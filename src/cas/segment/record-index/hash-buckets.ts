@@ -1,4 +1,4 @@
-import { invariant } from '../../errors.ts';
+import { invariant } from '../../../errors.ts';
 
 /** Above this share of buckets in use their number doubles: a miss then takes about 3 probes, in one or two cache lines. */
 const MAX_LOAD = 0.6;

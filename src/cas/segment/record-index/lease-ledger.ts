@@ -1,4 +1,4 @@
-import { invariant } from '../../errors.ts';
+import { invariant } from '../../../errors.ts';
 
 /** Into how many steps a lease time is divided: its end is exact to one of them. */
 const STEPS_PER_LEASE = 64;

@@ -1,4 +1,4 @@
-import { invariant } from '../../errors.ts';
+import { invariant } from '../../../errors.ts';
 
 /** Bytes of a hash that a key holds. A shorter hash counts as one that ends in zeros. */
 export const KEY_BYTES = 32;
