@@ -6,18 +6,12 @@ import type { BlobStore } from '../blob-store.ts';
 import type { StoredBlob } from '../file-blob-store.ts';
 import { checkStore } from './check-store.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import {
-  type LocalStoreOptions,
-  type OpenedStore,
-  openStore,
-  RESERVE_SLACK_BYTES,
-  reserveFor,
-  type StoreFolders,
-} from './open-store.ts';
+import { type LocalStoreOptions, type OpenedStore, openStore, type StoreFolders } from './open-store.ts';
 import type { Keeping } from './rotation.ts';
 import { SegmentBlobStore } from './segment-blob-store.ts';
 import { SegmentEntryStore } from './segment-entry-store.ts';
 import type { CheckReport, PruneReport, StoreControl, StoreProgress, StoreStats } from './store-report.ts';
+import { RESERVE_SLACK_BYTES, reserveFor } from './store-sizes.ts';
 
 /** After an attempt to gain room ahead of need that gained none, the next one waits this long, in store seconds. */
 const AHEAD_PAUSE_SECONDS = 10;

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
 import { writeError } from '../../system/file-errors.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from '../../system/file-system.ts';
@@ -8,11 +7,11 @@ import type { Log } from '../../system/log.ts';
 import { Quarantine } from '../../system/quarantine.ts';
 import type { Random } from '../../system/random.ts';
 import { FileBlobStore } from '../file-blob-store.ts';
-import { Checkpoints } from './checkpoints.ts';
+import { type CheckpointParts, Checkpoints } from './checkpoints.ts';
 import { FilesRoom } from './files-room.ts';
-import { SEGMENT_FORMAT_VERSION, SEGMENT_HEADER_BYTES } from './log/format.ts';
-import { type Recovered, recover } from './log/recover.ts';
-import { FILE_OVERHEAD_BYTES, type SegmentFile } from './log/segment-file.ts';
+import { SEGMENT_FORMAT_VERSION } from './log/format.ts';
+import { type Recovered, type Recovery, recover } from './log/recover.ts';
+import type { SegmentFile } from './log/segment-file.ts';
 import { SegmentLog } from './log/segment-log.ts';
 import { Segments } from './log/segments.ts';
 import { openMark } from './mark-file.ts';
@@ -24,6 +23,7 @@ import { Rotation } from './rotation.ts';
 import { Space } from './space.ts';
 import { StoreCore } from './store-core.ts';
 import type { StoreEvents } from './store-report.ts';
+import { reserveFor, SEGMENTS_PER_STORE, type SizeOptions, type StoreSizes, sizesOf } from './store-sizes.ts';
 import { StoreTime } from './store-time.ts';
 
 /** Folders of a local store, each its own. */
@@ -35,39 +35,23 @@ export interface StoreFolders {
 }
 
 /** What a local store needs and how it is set. */
-export interface LocalStoreOptions {
+export interface LocalStoreOptions extends SizeOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: Random;
   readonly events: StoreEvents;
   /** `group`: what is acknowledged is on the device. `none`: the system has it. */
   readonly sync: 'group' | 'none';
-  /** Everything on disk stays under it. */
-  readonly maxBytes: number;
   /** Free space left to others on the file system; 0: no floor. */
   readonly minFreeBytes: number;
   /** How long a blob stays after someone was told that it is there. */
   readonly minRetentionMs: number;
-  /** Of `maxBytes`, what may be leased before writes are refused. */
-  readonly maxLeasedShare: number;
   /** Largest value of an entry. */
   readonly maxEntryBytes: number;
   /** The index is written down this often. */
   readonly checkpointMs: number;
-  /** Default: by `maxBytes`. */
-  readonly segmentBytes?: number;
   /** Default the machine's. */
   readonly files?: FileSystem;
-}
-
-/** Sizes that follow from the limit. */
-export interface StoreSizes {
-  readonly segmentBytes: number;
-  /** Blobs up to this size are records of segments. */
-  readonly maxRecordBlobBytes: number;
-  readonly maxLeasedBytes: number;
-  /** What a segment takes beside its records. */
-  readonly overheadBytes: number;
 }
 
 /** The parts of a store that is open. */
@@ -92,21 +76,6 @@ export interface StoreHooks {
 }
 
 const FORMAT = { file: 'format', format: 'gantry-segments', version: SEGMENT_FORMAT_VERSION };
-
-const MIB = 1024 * 1024;
-
-/** A store has about this many segments: one of them is the reserve. */
-const SEGMENTS_PER_STORE = 64;
-
-/** No store has smaller ones, unless it is told to. */
-export const MIN_SEGMENT_BYTES = 256 * 1024;
-const MAX_SEGMENT_BYTES = 128 * MIB;
-
-/** From here on a file of its own costs no more than a record (bench/README.md). */
-const MAX_RECORD_BLOB_BYTES = MIB;
-
-/** Room beyond the reserve of one segment: its header, and the index growing between two looks at it. */
-export const RESERVE_SLACK_BYTES = 256 * 1024;
 
 /** Expected mean size of a record, for the first size of the index. */
 const MEAN_RECORD_BYTES = 32 * 1024;
@@ -158,18 +127,7 @@ class Opening {
       seed: Number.parseInt(random.token(4), 16),
       expectedRows: Math.min(MAX_EXPECTED_ROWS, this.#options.maxBytes / MEAN_RECORD_BYTES),
     });
-    const recovered = recover({
-      folder: this.#folders.segments,
-      files: this.#fs,
-      log,
-      quarantine,
-      table,
-      mark,
-      assumedLeaseBytes: sizes.maxLeasedBytes * ASSUMED_LEASE_SHARE,
-      onOpened: (segments) => {
-        this.#segments = segments;
-      },
-    });
+    const recovered = this.#recover({ quarantine, table, mark }, sizes);
     const retentionSeconds = Math.ceil(this.#options.minRetentionMs / 1000);
     const leaseSeconds = leaseSecondsOf(retentionSeconds);
     const time = new StoreTime(clock, recovered.storeSeconds);
@@ -191,23 +149,8 @@ class Opening {
     core.useLog(records);
     const files = await this.#openFiles(space, sizes, { leaseSeconds, slackSeconds: index.slackSeconds });
     restoreFileLeases(files, recovered.renewals, time);
-    const checkpoints = new Checkpoints({
-      folder: this.#folders.segments,
-      files: this.#fs,
-      log,
-      core,
-      records,
-      space,
-      quarantine,
-      blobFiles: files,
-      isUnsynced: this.#options.sync === 'none',
-      leaseFiles: recovered.leaseFiles,
-    });
-    this.#checkpoints = checkpoints;
-    await checkpoints.start();
-    // What a crash left in the system's memory is not acknowledged again before it is on the device.
-    for (const segment of recovered.replayedSegments) records.distrust(segment);
-    await records.syncAll();
+    const parts = { core, records, space, quarantine, blobFiles: files };
+    const checkpoints = await this.#startCheckpoints(parts, recovered);
     const rotation = new Rotation({
       ...{ index, segments, log: records, space, events, leaseSeconds },
       onDamaged: (row, damage) => core.putAside(table.readKey(row, new RowKey()), core.placeOf(row), damage),
@@ -215,6 +158,39 @@ class Opening {
     const { replayedRecords, damagedPlaces } = recovered;
     const found = { replayedRecords, damagedPlaces };
     return { core, files, segments, space, rotation, checkpoints, sizes, leaseSeconds, found };
+  }
+
+  #recover(parts: Pick<Recovery, 'quarantine' | 'table' | 'mark'>, { maxLeasedBytes }: StoreSizes): Recovered {
+    return recover({
+      ...parts,
+      folder: this.#folders.segments,
+      files: this.#fs,
+      log: this.#options.log,
+      assumedLeaseBytes: maxLeasedBytes * ASSUMED_LEASE_SHARE,
+      onOpened: (segments) => {
+        this.#segments = segments;
+      },
+    });
+  }
+
+  /** What a crash left in the system's memory is on the device afterwards: it will be acknowledged to whoever puts it again. */
+  async #startCheckpoints(
+    parts: Pick<CheckpointParts, 'core' | 'records' | 'space' | 'quarantine' | 'blobFiles'>,
+    { leaseFiles, replayedSegments }: Recovered,
+  ): Promise<Checkpoints> {
+    const { log, sync } = this.#options;
+    this.#checkpoints = new Checkpoints({
+      ...parts,
+      folder: this.#folders.segments,
+      files: this.#fs,
+      log,
+      isUnsynced: sync === 'none',
+      leaseFiles,
+    });
+    await this.#checkpoints.start();
+    for (const segment of replayedSegments) parts.records.distrust(segment);
+    await parts.records.syncAll();
+    return this.#checkpoints;
   }
 
   /** Gives back what was opened before something failed. */
@@ -281,33 +257,6 @@ class Opening {
     });
     return this.#files;
   }
-}
-
-function sizesOf(options: LocalStoreOptions): StoreSizes {
-  const { maxBytes, maxLeasedShare } = options;
-  const segmentBytes =
-    options.segmentBytes ??
-    Math.min(MAX_SEGMENT_BYTES, Math.max(MIN_SEGMENT_BYTES, Math.floor(maxBytes / SEGMENTS_PER_STORE)));
-  if (segmentBytes * 8 > maxBytes) {
-    throw new ReapiError(
-      'precondition',
-      `a store of ${maxBytes} bytes is too small; it needs 8 segments of ${segmentBytes} bytes`,
-    );
-  }
-  return {
-    segmentBytes,
-    maxRecordBlobBytes: Math.min(MAX_RECORD_BLOB_BYTES, Math.floor(segmentBytes / 4)),
-    maxLeasedBytes: Math.floor(maxBytes * maxLeasedShare),
-    overheadBytes: FILE_OVERHEAD_BYTES + SEGMENT_HEADER_BYTES,
-  };
-}
-
-/**
- * What is kept free for rotation: as much as one segment may take, and a little more. Segments of a run with a larger limit are
- * larger. @param largestBytes of the segments there are.
- */
-export function reserveFor(largestBytes: number, sizes: StoreSizes, maxBytes: number): number {
-  return Math.min(Math.max(largestBytes, sizes.segmentBytes) + RESERVE_SLACK_BYTES, maxBytes / 2);
 }
 
 /** Times of use of files come from the files after an unclean stop; the lease log knows better. */
