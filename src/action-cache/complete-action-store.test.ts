@@ -103,6 +103,41 @@ describe('CompleteActionStore', () => {
     );
   });
 
+  it('asks for very many in parts, so that other calls get their turn, and counts what is gone in all of them', async () => {
+    const outputFiles = Array.from({ length: 12_001 }, (_, index) => ({
+      path: String(index),
+      digest: { hash: index.toString(16).padStart(64, '0'), sizeBytes: 1n },
+    }));
+    const message = ActionResult.fromPartial({ outputFiles });
+    const entries = new MemoryEntryStore({ clock, maxBytes: 4_000_000, maxEntryBytes: 2_000_000 });
+    store = new CompleteActionStore(
+      new EntryActionStore(entries, { clock, maxAgeMs: 0 }),
+      blobs,
+      new Semaphore(1),
+      LIMITS,
+    );
+    await store.put(KEY, resultFromMessage(message), noAbort());
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      turns++;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    let miss: StoreMiss | undefined;
+    await store.get(KEY, noAbort(), (told) => {
+      miss = told;
+    });
+    isOver = true;
+    assert.deepEqual(
+      blobs.asked.map(({ length }) => length),
+      [5_000, 5_000, 2_001],
+    );
+    assert.ok(turns >= 2);
+    assert.ok(miss?.reason === 'incomplete');
+    assert.deepEqual([miss.absent, miss.role], [12_001, { kind: 'output-file', path: '0' }]);
+  });
+
   it('answers a miss if any one blob is gone, whatever its role (R-AC-02, T-09)', async () => {
     const [result, needed] = await everything();
     for (const [name, { hash }] of Object.entries(needed)) {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { treeFiles, walkDirectories } from '../cas/tree.ts';
 import type { ActionKey } from '../digest/action-key.ts';
@@ -26,6 +27,9 @@ export interface CompletenessLimits {
 
 /** Output directories of one result that are read at the same time. */
 const TREE_WIDTH = 4;
+
+/** Blobs looked up before other calls get their turn: some milliseconds of work. */
+const LOOKUP_SLICE = 5000;
 
 /** What makes a result unusable rather than the server: the client rebuilds, and overwrites it. */
 const MISS_KINDS: ReadonlySet<ErrorKind> = new Set(['blob-not-found', 'data-loss', 'invalid-argument', 'too-large']);
@@ -84,11 +88,23 @@ export class CompleteActionStore implements ActionStore {
     }
     const needs = await this.#needsOf(outputs.directories, signal);
     if (!(needs instanceof Map)) return needs;
-    const asked = blobsOf(outputs, needs);
-    const absent = asked.length === 0 ? [] : await this.#store.findMissing(asked, signal);
+    const absent = await this.#absentOf(blobsOf(outputs, needs), signal);
     const [blob] = absent;
     if (blob === undefined) return undefined;
     return { reason: 'incomplete', blob, role: blobRole(blob, result.message, needs), absent: absent.length };
+  }
+
+  /** Those that are not in the store, in their order. An output directory may have hundreds of thousands. */
+  async #absentOf(blobs: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]> {
+    if (blobs.length === 0) return [];
+    if (blobs.length <= LOOKUP_SLICE) return this.#store.findMissing(blobs, signal);
+    const absent: Digest[] = [];
+    for (let start = 0; start < blobs.length; start += LOOKUP_SLICE) {
+      if (start > 0) await nextTurn();
+      const slice = blobs.slice(start, start + LOOKUP_SLICE);
+      for (const blob of await this.#store.findMissing(slice, signal)) absent.push(blob);
+    }
+    return absent;
   }
 
   /** What each output directory consists of, or what is wrong with one of them. */

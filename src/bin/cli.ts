@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Command, CommanderError } from 'commander';
 import { stringify } from 'yaml';
+import { printable } from '../compose/operator/terminal.ts';
 import { UsageError } from '../compose/operator/usage-error.ts';
 import type { RunningRole } from '../compose/roles.ts';
 import { FLAG_KEYS } from '../config/flags.ts';
@@ -45,8 +46,11 @@ export async function runCli(args: readonly string[], dependencies: CliDependenc
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.success : EXIT.usage;
-    dependencies.err(`gantry: ${error instanceof Error ? error.message : String(error)}\n`);
-    return error instanceof UsageError ? EXIT.usage : EXIT.failure;
+    const isUsage = error instanceof UsageError;
+    const message = error instanceof Error ? error.message : String(error);
+    // Words of a server, or of what it stores, may be in it; only lists of our own have lines.
+    dependencies.err(`gantry: ${isUsage ? message.split('\n').map(printable).join('\n') : printable(message)}\n`);
+    return isUsage ? EXIT.usage : EXIT.failure;
   }
 }
 

@@ -86,6 +86,11 @@ describe('operator commands', () => {
       assert.match(refused.err, /^gantry: the blob is not text: give --as/);
       assert.equal((await onTerminal('cat', binary, '--as', 'raw')).out, '\x1b[2J');
       assert.equal((await onTerminal('cat', text)).code, 0);
+      // U+009B begins commands as ESC [ does, also as one byte in terminals that are not set to UTF-8.
+      for (const bytes of [Buffer.from('a\u009b2J'), Buffer.from('a\x9b2J', 'latin1'), Buffer.from('a\u202eb')]) {
+        const { code, out } = await onTerminal('cat', digestPath(await world.put(bytes)));
+        assert.deepEqual([code, out], [1, '']);
+      }
     });
 
     it('prints an Action', async () => {
@@ -272,6 +277,13 @@ ${TOP}d-           78 8e7846f02f00 src/deep/
       const said = `removed the result of the action ${path} under the instance name "main"\n`;
       assert.deepEqual(removed, { code: 0, out: said, err: '' });
       assert.equal(world.results.size, 0);
+    });
+
+    it('shows an instance name without what a terminal would obey', async () => {
+      world.results.set(`sha256/${path}/a\u009b2J`, new Uint8Array());
+      const { code, out } = await world.run('ac', 'rm', path, '--instance', 'a\u009b2J');
+      const said = `removed the result of the action ${path} under the instance name "a\\x9b2J"\n`;
+      assert.deepEqual([code, out], [0, said]);
     });
 
     it('fails with a clear message if there is none', async () => {

@@ -133,7 +133,7 @@ export function publishStoreCalls(metrics: Metrics, calls: StoreCalls): void {
   metrics.counterOf(
     {
       name: 'gantry_store_lookups_total',
-      help: 'Digests looked up by FindMissingBlobs and completeness checks, by whether the blob was there.',
+      help: 'Digests looked up, by clients and by the server for results and inputs, by whether the blob was there.',
       labels: ['result'],
     },
     () => labelled('result', Object.entries(calls.lookups)),

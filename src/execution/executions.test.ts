@@ -211,7 +211,13 @@ describe('Executions', () => {
         const miss = observer.explain(key, { reason: 'absent' });
         return miss.reason === 'not-cached' ? miss.because.kind : miss.reason;
       };
-      assert.deepEqual([causeOf(invalid), causeOf(cancelled)], ['invalid', 'cancelled']);
+      const unserved = await world.action('b');
+      const waiting = world.start(unserved);
+      await world.quiet();
+      world.clock.advance(SCHEDULER.platformGraceMs);
+      await world.finished(waiting.name);
+      const causes = [invalid, cancelled, unserved].map(causeOf);
+      assert.deepEqual(causes, ['invalid', 'cancelled', 'not-queued']);
     });
 
     it('nothing of a result that could not be inlined', async () => {

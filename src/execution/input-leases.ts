@@ -130,8 +130,10 @@ export class InputLeases {
   }
 
   #arm(): void {
+    if (this.#timer !== undefined || this.#round !== undefined) return;
+    // Not before: a map that loses its first entries all the time steps over them to find the next.
     const [oldest] = this.#held.values();
-    if (oldest === undefined || this.#timer !== undefined || this.#round !== undefined) return;
+    if (oldest === undefined) return;
     const { clock } = this.#parts;
     const atMs = Math.max(oldest.lookedMs + this.#lookEveryMs, clock.monotonicMs() + PAUSE_MS);
     this.#timer = clock.wakeAt(atMs, () => {

@@ -49,6 +49,26 @@ describe('missingInputsOf', () => {
     assert.deepEqual(hashes, [lost('a'), lost('b'), lost('gone')].map(({ hash }) => hash).sort());
   });
 
+  it('asks for some thousand files at a time, also where one directory has them all', async () => {
+    const inputs = new Inputs();
+    const hash = (index: number): string => index.toString(16).padStart(64, '0');
+    const files = Array.from({ length: 12_001 }, (_, index) => ({
+      name: String(index),
+      digest: { hash: hash(index), sizeBytes: 1n },
+    }));
+    const root = await inputs.put(Directory.encode(Directory.fromPartial({ files })).finish());
+    const questions: number[] = [];
+    const store = Object.assign(inputs.store, {
+      findMissing: async (digests: readonly Digest[]) => {
+        questions.push(digests.length);
+        return digests;
+      },
+    });
+    const missing = await missingInputsOf(store, { ...limits, maxDirectoryBytes: 2_000_000 })(root, never);
+    assert.deepEqual(questions, [5_000, 5_000, 2_001]);
+    assert.deepEqual(new Set(missing.map((digest) => digest.hash)), new Set(files.map(({ digest }) => digest.hash)));
+  });
+
   it('names a missing root itself', async () => {
     assert.deepEqual(await new Inputs().missing(lost('root')), [lost('root')]);
   });

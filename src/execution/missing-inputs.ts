@@ -26,9 +26,9 @@ export function missingInputsOf(store: BlobStore, limits: TreeLimits): MissingIn
         const key = digestKey(file);
         if (seen.has(key)) continue;
         seen.add(key);
-        files.push(file);
+        // Inside: one directory may have more files than a question, or a call, may have.
+        if (files.push(file) >= FILES_PER_LOOKUP) await lookUp();
       }
-      if (files.length >= FILES_PER_LOOKUP) await lookUp();
     }
     await lookUp();
     return missing;

@@ -41,8 +41,10 @@ export async function compareInputs(
     const below: Pair[] = [];
     for (const pair of level) {
       if (sameDigest(pair.before, pair.after)) continue;
-      if (read++ < maxDirectories) below.push(...(await comparePair(reader, pair, list)));
-      else list.compare('inputs', pair.path, digestPath(pair.before), digestPath(pair.after));
+      if (read++ < maxDirectories) {
+        // One by one: a directory may have more of them than a call may have arguments.
+        for (const both of await comparePair(reader, pair, list)) below.push(both);
+      } else list.compare('inputs', pair.path, digestPath(pair.before), digestPath(pair.after));
     }
     level = below;
   }

@@ -52,7 +52,8 @@ const CAUSES: { readonly [Kind in NotCachedCause['kind']]: RegExp } = {
   'store-failed': /could not write it/,
   'timed-out': /longer than its timeout/,
   cancelled: /cancelled/,
-  'worker-failed': /the worker/,
+  'not-queued': /^it was tried before .* no worker offers its platform/,
+  'worker-failed': /the worker could not/,
   invalid: /not valid/,
 };
 

@@ -51,7 +51,7 @@ export function missSentence(miss: Miss): string {
     case 'too-large':
       return `${printable(miss.what)} of its result is beyond the limits within which results are checked.`;
     case 'not-cached':
-      return `it ran before (until ${time(miss.atMs)}), but its result was not cached: ${causeText(miss.because)}.`;
+      return `it was tried before (until ${time(miss.atMs)}), but a result was not cached: ${causeText(miss.because)}.`;
     case 'removed':
       return `its result was removed by an operator at ${time(miss.atMs)}.`;
     case 'lost':
@@ -95,6 +95,8 @@ function causeText(cause: NotCachedCause): string {
       return 'the command ran longer than its timeout';
     case 'cancelled':
       return 'the execution was cancelled, or nobody waited for it any more';
+    case 'not-queued':
+      return 'it was not queued, since too much waited already or no worker offers its platform';
     case 'worker-failed':
       return 'the worker could not run it, or was lost';
     case 'invalid':

@@ -37,6 +37,8 @@ export type NotCachedCause =
   | { readonly kind: 'timed-out' }
   /** Nobody waited for it any more. */
   | { readonly kind: 'cancelled' }
+  /** Too much waited already, or nobody offers its platform. */
+  | { readonly kind: 'not-queued' }
   /** The worker could not run it, or was lost. */
   | { readonly kind: 'worker-failed' }
   /** The result, or the request to run it, was not valid; missing inputs, for one. */
@@ -75,7 +77,8 @@ const CAUSES: Readonly<Partial<Record<ErrorKind, PlainCause>>> = {
   'invalid-argument': { kind: 'invalid' },
   'digest-mismatch': { kind: 'invalid' },
   'missing-inputs': { kind: 'invalid' },
-  'no-such-platform': { kind: 'invalid' },
+  'no-such-platform': { kind: 'not-queued' },
+  'queue-full': { kind: 'not-queued' },
   'too-large': { kind: 'too-large' },
   'quota-exceeded': { kind: 'store-refused' },
   'timed-out': { kind: 'timed-out' },

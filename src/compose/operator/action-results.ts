@@ -10,7 +10,7 @@ import type { Codec } from '../../rpc/methods.ts';
 import { decodedText } from './decoded-text.ts';
 import type { NamedDigest } from './digest-argument.ts';
 import { CALL_TIMEOUT_MS, withAdmin, withServer } from './server-connection.ts';
-import type { Terminal } from './terminal.ts';
+import { printable, type Terminal } from './terminal.ts';
 
 /** Messages as they are on the wire, so that fields of a newer schema are shown too. */
 const AS_SENT: Codec<Uint8Array> = { encode: (bytes) => ({ finish: () => bytes }), decode: (bytes) => bytes };
@@ -72,5 +72,5 @@ function noResult(name: NamedDigest, cause?: unknown): ReapiError {
 }
 
 function under({ instance }: NamedDigest): string {
-  return instance === '' ? '' : ` under the instance name "${instance}"`;
+  return instance === '' ? '' : ` under the instance name "${printable(instance)}"`;
 }

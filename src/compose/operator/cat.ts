@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { ReapiError } from '../../errors.ts';
 import type { ByteStream } from '../../system/byte-stream.ts';
 import { printActionResult } from './action-results.ts';
@@ -41,8 +42,9 @@ export async function catBlob(target: string, terminal: Terminal, options: CatOp
 
 /** Writes as fast as the reader takes it, until it goes away. */
 async function copy(bytes: ByteStream, terminal: Terminal, mustBeText: boolean): Promise<void> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
   for await (const chunk of bytes) {
-    if (mustBeText && !isText(chunk)) {
+    if (mustBeText && !isText(decoder, chunk)) {
       const message = 'the blob is not text: give --as with its form (--as raw for the bytes), or write it to a file';
       throw new ReapiError('invalid-argument', message);
     }
@@ -50,7 +52,18 @@ async function copy(bytes: ByteStream, terminal: Terminal, mustBeText: boolean):
   }
 }
 
-/** Line feed, carriage return, tab and form feed are text; other control characters may do anything to a terminal. */
-function isText(chunk: Uint8Array): boolean {
-  return chunk.every((byte) => (byte >= 0x20 && byte !== 0x7f) || (byte >= 0x09 && byte <= 0x0d && byte !== 0x0b));
+/**
+ * Whether bytes go on as UTF-8 text. Line feed, carriage return, tab and form feed are text; other control characters may do
+ * anything to a terminal, those above U+007F too, and so may single bytes of other encodings.
+ */
+function isText(decoder: TextDecoder, chunk: Uint8Array): boolean {
+  try {
+    return !CONTROL.test(decoder.decode(chunk, { stream: true }));
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
 }
+
+/** Control characters that are no text. */
+const CONTROL = /[^\P{Cc}\t\n\f\r]|\p{Bidi_Control}/u;

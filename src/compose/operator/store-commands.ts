@@ -1,4 +1,4 @@
-import type { StoreProgress } from '../../cas/segment/store-report.ts';
+import type { StoreProgress, StoreStats } from '../../cas/segment/store-report.ts';
 import { type OperatorStore, type StoreSource, withOperatorStore } from './operator-store.ts';
 import { ProgressLine } from './progress-line.ts';
 import { checkText, pruneText, statsText } from './store-text.ts';
@@ -18,7 +18,15 @@ export async function storeStats(
   { isJson, signal }: StoreCommandOptions,
 ): Promise<void> {
   const stats = await withOperatorStore(source, (store) => store.stats(signal));
-  terminal.out(isJson ? jsonText(stats) : statsText(stats, source.type === 'server'));
+  const hasLimits = source.type === 'server';
+  if (!isJson) terminal.out(statsText(stats, hasLimits));
+  else terminal.out(jsonText(hasLimits ? stats : withoutLimits(stats)));
+}
+
+/** Of a store that was opened to be looked at: its limits, and what they lease, are not those of its server. */
+function withoutLimits(stats: StoreStats): Partial<StoreStats> {
+  const { maxBytes, maxLeasedBytes, leasedBytes, ...held } = stats;
+  return held;
 }
 
 /** `gantry store check`. @returns whether nothing is damaged. @throws as reaching the store does. */
