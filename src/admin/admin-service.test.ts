@@ -110,6 +110,7 @@ describe('adminMethods', () => {
   });
 
   it('refuses a target below nothing', async () => {
+    await assert.rejects(callServerStreaming(methodsWith(), pruneStore, {}), /target_bytes is required/);
     const call = callServerStreaming(methodsWith(), pruneStore, { targetBytes: -1n });
     await assert.rejects(call, ofKind('invalid-argument'));
     assert.equal(control.prunes.length, 0);
@@ -123,7 +124,7 @@ describe('adminMethods', () => {
       kind: 'precondition',
       message: 'a check of this store is running already; wait for it or cancel it',
     });
-    const prune = callServerStreaming(methods, pruneStore, {});
+    const prune = callServerStreaming(methods, pruneStore, { targetBytes: 0n });
     control.checks[0]?.end.resolve(REPORT);
     await first;
     const third = callServerStreaming(methods, checkStore, {});

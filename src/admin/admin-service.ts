@@ -88,6 +88,9 @@ class AdminService {
   async *prune(request: PruneStoreRequest, call: Call): AsyncGenerator<PruneStoreUpdate, void> {
     await this.admit('admin', call);
     const { control } = this.#parts;
+    if (request.targetBytes === undefined) {
+      throw new ReapiError('invalid-argument', 'target_bytes is required', { field: 'target_bytes' });
+    }
     const targetBytes = Number(request.targetBytes);
     if (targetBytes < 0) {
       throw new ReapiError('invalid-argument', `${targetBytes} is not a size`, { field: 'target_bytes' });

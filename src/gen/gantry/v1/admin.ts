@@ -97,8 +97,8 @@ export namespace Damage_Kind {
 }
 
 export interface PruneStoreRequest {
-  /** How many bytes on disk the store may take afterwards. */
-  targetBytes: bigint;
+  /** How many bytes on disk the store may take afterwards. Required: an empty request must not empty a store. */
+  targetBytes?: bigint | undefined;
 }
 
 export interface PruneStoreUpdate {
@@ -946,12 +946,12 @@ export const Damage: MessageFns<Damage> = {
 };
 
 function createBasePruneStoreRequest(): PruneStoreRequest {
-  return { targetBytes: 0n };
+  return { targetBytes: undefined };
 }
 
 export const PruneStoreRequest: MessageFns<PruneStoreRequest> = {
   encode(message: PruneStoreRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.targetBytes !== 0n) {
+    if (message.targetBytes !== undefined) {
       if (BigInt.asIntN(64, message.targetBytes) !== message.targetBytes) {
         throw new globalThis.Error("value provided for field message.targetBytes of type int64 too large");
       }
@@ -1000,7 +1000,7 @@ export const PruneStoreRequest: MessageFns<PruneStoreRequest> = {
     const message = createBasePruneStoreRequest();
     message.targetBytes = (object.targetBytes !== undefined && object.targetBytes !== null)
       ? BigInt(object.targetBytes)
-      : 0n;
+      : undefined;
     return message;
   },
 };
