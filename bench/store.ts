@@ -62,13 +62,17 @@ function sample(number: number, sizeBytes: number): Sample {
   return { bytes, digest: digestOf('sha256', bytes) };
 }
 
-function openLocal(folder: string, sync: 'group' | 'none', segmentBytes?: number): Promise<LocalStore> {
+function openLocal(folder: string, sync: 'group' | 'none', maxRecordBlobBytes?: number): Promise<LocalStore> {
   const folders = { segments: join(folder, 'segments'), files: join(folder, 'blobs') };
   return LocalStore.open(folders, {
     ...{ clock, sync, log: NO_LOG, random: new SystemRandom() },
     events: { committed: () => undefined, evicted: () => undefined, refused: () => undefined },
     ...{ maxBytes: 32 * 2 ** 30, minFreeBytes: 2 ** 20, minRetentionMs: 600_000, maxLeasedShare: 0.8 },
-    ...{ maxEntryBytes: 2 ** 20, checkpointMs: 300_000, ...(segmentBytes !== undefined && { segmentBytes }) },
+    ...{
+      maxEntryBytes: 2 ** 20,
+      checkpointMs: 300_000,
+      ...(maxRecordBlobBytes !== undefined && { maxRecordBlobBytes }),
+    },
   });
 }
 
@@ -137,8 +141,7 @@ async function benchPuts(folder: string): Promise<void> {
 async function benchSizes(folder: string): Promise<void> {
   print('CPU µs by size, sync none', 'put: rec.', 'file', 'get: rec.', 'file');
   for (const kib of [64, 128, 256, 512, 1024, 2048, 4096]) {
-    // A store keeps blobs of up to a quarter of a segment, and of up to 1 MiB, as records.
-    const inRecords = kib <= 1024 ? await openLocal(join(folder, `r${kib}`), 'none', 128 * KIB * KIB) : undefined;
+    const inRecords = await openLocal(join(folder, `r${kib}`), 'none', kib * KIB);
     const inFiles = await openFiles(join(folder, `f${kib}`), 'none');
     const count = Math.max(16, Math.floor((32 * KIB) / kib));
     const cells: Cost[][] = [[], [], [], []];
@@ -146,7 +149,6 @@ async function benchSizes(folder: string): Promise<void> {
       const samples = Array.from({ length: count }, (_, n) => sample(round * count + n, kib * KIB));
       const of = (n: number): Sample => samples[n] ?? sample(0, kib * KIB);
       for (const [at, store] of [inRecords, inFiles].entries()) {
-        if (store === undefined) continue;
         const put = await measure(count, 8, (n) => store.blobs.putBytes(of(n).digest, of(n).bytes, NEVER));
         const get = await measure(count, 8, (n) => store.blobs.getBytes(of(n).digest, NEVER));
         if (round === 0) continue;
@@ -154,8 +156,8 @@ async function benchSizes(folder: string): Promise<void> {
         cells[at + 2]?.push(get);
       }
     }
-    print(`${kib} KiB`, ...cells.map((costs) => (costs.length > 0 ? micros(median(costs).cpuMicros) : '–')));
-    await Promise.all([inRecords?.close(), inFiles.close()]);
+    print(`${kib} KiB`, ...cells.map((costs) => micros(median(costs).cpuMicros)));
+    await Promise.all([inRecords.close(), inFiles.close()]);
     rmSync(folder, { recursive: true });
   }
 }

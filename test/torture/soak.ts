@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const PARTS: readonly (readonly string[])[] = [
   ['test/simulation/run.ts', '--seeds', '20000'],
   ['test/torture/kill.ts', '--rounds', '1000'],
-  ['test/torture/model.ts', '--runs', '10000'],
+  ['test/torture/model.ts', '--runs', '2000'],
   ['bench/churn.ts', '--minutes', '10'],
 ];
 
