@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import { deferred } from '../../../test/support/deferred.ts';
 import { CONTRACT_MAX_ENTRY_BYTES } from '../../../test/support/entry-store-contract.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
-import { SegmentWorld } from '../../../test/support/segment-world.ts';
+import { LEASE_OVER_SECONDS, SegmentWorld } from '../../../test/support/segment-world.ts';
 import { ENTRY_KIND, RECORD_HEADER_BYTES } from './log/format.ts';
 import { RowKey } from './record-index/row-key.ts';
 import { SegmentEntryStore } from './segment-entry-store.ts';
@@ -40,6 +40,17 @@ describe('SegmentEntryStore', () => {
     await world.entries.delete('deleted', noAbort());
     const again = await world.afterCrash();
     assert.deepEqual([await again.textOf('kept'), await again.textOf('deleted')], ['3', undefined]);
+  });
+
+  it('does not bring back what was deleted after it was evicted, if a crash comes before its segment goes', async () => {
+    await world.putEntry('key', 'value');
+    world.clock.advance(LEASE_OVER_SECONDS * 1000);
+    world.files.failOn('EPERM', (call) => call === 'unlink');
+    await assert.rejects(world.parts.rotation.reclaimOldest('nothing'));
+    assert.equal(await world.textOf('key'), undefined);
+    assert.equal(await world.entries.delete('key', noAbort()), false);
+    world.files.mend();
+    assert.equal(await (await world.afterCrash()).textOf('key'), undefined);
   });
 
   it('keeps the time that is given with a value that moves in, and tells it after a crash', async () => {

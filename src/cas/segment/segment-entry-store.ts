@@ -60,11 +60,11 @@ export class SegmentEntryStore implements EntryStore {
     );
   }
 
+  /** Written down also if there is none now: it may just have been evicted, and a crash before its segment goes brings it back. */
   async delete(key: string, signal: AbortSignal): Promise<boolean> {
     throwIfAborted(signal);
     this.#core.throwIfClosed();
     const { index } = this.#core;
-    if (index.table.find(this.#keyOf(key)) < 0) return false;
     let wasThere = false;
     const record = {
       kind: ENTRY_KIND,
