@@ -95,11 +95,17 @@ export class SegmentBlobStore implements BlobStore {
     this.#begin(signal);
     if (this.#has(digest)) return;
     verifyBytes(digest, bytes);
-    await this.#admitted(digest, () =>
-      digest.sizeBytes > this.#options.maxRecordBlobBytes
-        ? this.#files.putBytes(digest, bytes, signal)
-        : this.#append(digest, bytes),
-    );
+    if (digest.sizeBytes > this.#options.maxRecordBlobBytes) {
+      return this.#admitted(digest, () => this.#files.putBytes(digest, bytes, signal));
+    }
+    // `#admitted` once more: small blobs come by the thousand, and a function for each costs as much as its checksum.
+    this.#admit(digest);
+    this.#admittedBytes += digest.sizeBytes;
+    try {
+      await this.#append(digest, bytes);
+    } finally {
+      this.#admittedBytes -= digest.sizeBytes;
+    }
   }
 
   async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {

@@ -157,9 +157,11 @@ export class StoreCore {
     if (!space.tryTake('segments', takenBytes)) await space.take('segments', takenBytes);
     try {
       if (this.#records === undefined) throw new ReapiError('unavailable', 'the store is not open yet');
+      const { kind, isRemoval, key, data } = record;
+      // A wall clock that was never set may be before 1970.
+      const writtenMs = Math.max(0, Math.floor(record.writtenMs));
       await this.#records.append({
-        // A wall clock that was never set may be before 1970.
-        record: { ...record, writtenMs: Math.max(0, Math.floor(record.writtenMs)), sequence: this.#sequence++ },
+        record: { kind, isRemoval, key, data, writtenMs, sequence: this.#sequence++ },
         committed: ({ segment, offset }) => {
           space.give('segments', takenBytes - bytes);
           committed({ segment, offset, payloadBytes });
