@@ -12,7 +12,7 @@ export const MIN_SEGMENT_BYTES = 256 * 1024;
 const MAX_SEGMENT_BYTES = 128 * MIB;
 
 /**
- * A record is cheaper than a file of its own at any size measured, by less the larger it is (bench/README.md). But it is gathered and
+ * Records are no dearer than files of their own up to 4 MiB, where measuring ended (bench/README.md). But a record is gathered and
  * read as a whole: this bounds the memory of each upload and each reader.
  */
 const MAX_RECORD_BLOB_BYTES = MIB;
