@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { systemCode } from '../errors.ts';
+import { removeIfThere } from './file-removal.ts';
 import type { FileSystem } from './file-system.ts';
 import type { IndexedFile } from './folder-index.ts';
 
@@ -108,13 +109,5 @@ function readWhole(fs: FileSystem, path: string): Buffer | undefined {
     return bytes.subarray(0, fs.read(fd, bytes, 0));
   } finally {
     fs.close(fd);
-  }
-}
-
-function removeIfThere(fs: FileSystem, path: string): void {
-  try {
-    fs.remove(path);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
   }
 }

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ReapiError, systemCode } from '../../errors.ts';
+import { removeIfThere } from '../../system/file-removal.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Log } from '../../system/log.ts';
 import type { Quarantine } from '../../system/quarantine.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
-import { removeIfThere } from './file-removal.ts';
 import { leaseFileName, leaseFileNumber } from './log/recover.ts';
 import type { SegmentLog } from './log/segment-log.ts';
 import { INDEX_ROW_BYTES } from './record-index/digest-table.ts';

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { systemCode } from '../../errors.ts';
 import { closeUnneeded } from '../../system/file-errors.ts';
+import { removeIfThere } from '../../system/file-removal.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Random } from '../../system/random.ts';
-import { removeIfThere } from './file-removal.ts';
 import { MARK_BYTES, RecordMark } from './log/format.ts';
 import { readMark, segmentIdOf } from './log/segment-file.ts';
 

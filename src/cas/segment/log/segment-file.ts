@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { invariant, systemCode } from '../../../errors.ts';
 import { closeUnneeded } from '../../../system/file-errors.ts';
+import { removeUnneeded } from '../../../system/file-removal.ts';
 import type { FileSystem } from '../../../system/file-system.ts';
-import { removeUnneeded } from '../file-removal.ts';
 import {
   decodeSegmentHeader,
   encodeSegmentHeader,

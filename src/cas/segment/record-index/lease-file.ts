@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib';
 import { invariant, systemCode } from '../../../errors.ts';
 import { closeUnneeded } from '../../../system/file-errors.ts';
+import { removeIfThere, removeUnneeded } from '../../../system/file-removal.ts';
 import type { FileSystem } from '../../../system/file-system.ts';
-import { removeIfThere, removeUnneeded } from '../file-removal.ts';
 import { SEGMENT_FORMAT_VERSION } from '../log/format.ts';
 
 /*

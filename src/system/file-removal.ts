@@ -1,5 +1,5 @@
-import { systemCode } from '../../errors.ts';
-import type { FileSystem } from '../../system/file-system.ts';
+import { systemCode } from '../errors.ts';
+import type { FileSystem } from './file-system.ts';
 
 /** Removes a file that may be there. Throws system errors. */
 export function removeIfThere(files: FileSystem, path: string): void {
