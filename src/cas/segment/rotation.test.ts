@@ -322,6 +322,25 @@ describe('Rotation', () => {
       assertAccounted();
     });
 
+    it("removes a segment that stayed empty because its first group could not be synced: it is in nobody's way", async () => {
+      const synced = await SegmentWorld.open({ sync: 'group' });
+      synced.files.failOn('EIO', (call) => call === 'fdatasync');
+      await assert.rejects(synced.put(1000, 1), ofKind('unavailable'));
+      synced.files.mend();
+      await synced.put(1000, 2);
+      assert.deepEqual(
+        [...synced.parts.segments].map(({ id }) => id),
+        [1, 2],
+      );
+      assert.ok((await synced.parts.rotation.reclaimOldest('leased')) > 0);
+      assert.equal(synced.parts.segments.oldest?.id, 2);
+    });
+
+    it('gains nothing from the only segment while it is empty', async () => {
+      assert.equal(await reclaim('nothing'), 0);
+      assert.equal(oldestId(), 1);
+    });
+
     it('puts a record aside that the device cannot read', async () => {
       const { kept } = await oldSegment(1);
       world.files.failOn('EIO', (call) => call === 'read');

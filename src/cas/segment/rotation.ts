@@ -74,12 +74,14 @@ export class Rotation {
 
   /**
    * @returns bytes that came free, copies subtracted; 0 or less if all of it had to be copied.
-   * @throws unavailable; quota-exceeded: the segment stays, with what could not be copied.
+   * @throws unavailable; quota-exceeded; system errors of the files: the segment stays, with what could not be copied.
    */
   async reclaimOldest(keeping: Keeping): Promise<number> {
     const { segments, log, space } = this.#parts;
     const segment = segments.oldest;
-    if (segment === undefined || segment.sizeBytes <= SEGMENT_HEADER_BYTES) return 0;
+    if (segment === undefined) return 0;
+    // Beginning another one would gain nothing. One that is empty and no longer grows goes: it must not be in the way for ever.
+    if (segment === log.active && segment.sizeBytes <= SEGMENT_HEADER_BYTES) return 0;
     const before = space.partBytes('segments');
     if (segment === log.active) await log.roll();
     await this.#empty(segment, keeping);
