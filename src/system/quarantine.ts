@@ -38,8 +38,8 @@ export class Quarantine {
 
   /** Moves a file here, or deletes it if it is too large to keep. Throws system errors; then the file stays where it is. */
   take(path: string, name: string): void {
-    const { sizeBytes } = this.#files.stat(path);
     this.#count++;
+    const { sizeBytes } = this.#files.stat(path);
     if (sizeBytes > this.#maxBytes) {
       this.#files.remove(path);
       return;
