@@ -1,4 +1,5 @@
 import { type Digest, digestPath, isEmptyBlob } from '../digest/digest.ts';
+import { digestFunctionToWire } from '../digest/digest-function.ts';
 import { createHasher, digestOf } from '../digest/hasher.ts';
 import { invariant, isKind, ReapiError, throwIfAborted } from '../errors.ts';
 import { abortable, discard, unlessAborted } from '../system/abortable.ts';
@@ -9,6 +10,7 @@ import {
   type OpenedFile,
 } from '../system/bounded-folder.ts';
 import { type ByteRange, type ByteStream, collect, streamOf, WHOLE } from '../system/byte-stream.ts';
+import type { EvictionBounds } from '../system/eviction.ts';
 import { closeUnneeded, readError } from '../system/file-errors.ts';
 import { FileReader, ownedHandle } from '../system/file-reader.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from '../system/file-system.ts';
@@ -17,6 +19,8 @@ import type { PendingFile } from '../system/pending-file.ts';
 import { digestFromName, fileName, sizeFromName } from './blob-file-name.ts';
 import { absentAmong, blobNotFound, boundsOf, sliceOf } from './blob-lookup.ts';
 import type { BlobStore } from './blob-store.ts';
+import type { EvictionGuard } from './segment/eviction-guard.ts';
+import { RowKey } from './segment/record-index/row-key.ts';
 import { verified, verifyBytes } from './verified-stream.ts';
 
 /** Up to here a blob is read and written in one synchronous go: below about 30 µs of copying, hashing apart. */
@@ -26,7 +30,10 @@ const SMALL_BYTES = 128 * 1024;
 const GATHER_BYTES = 512 * 1024;
 
 /** Options of a file blob store: those of its folder, whose title and sizes it knows itself. */
-export type FileBlobStoreOptions = Omit<BoundedFolderOptions, 'title' | 'fullAdvice' | 'sizeFromName'>;
+export type FileBlobStoreOptions = Omit<BoundedFolderOptions, 'title' | 'fullAdvice' | 'sizeFromName' | 'mayEvict'> & {
+  /** Holds blobs back from eviction. Default: none. */
+  readonly guard?: EvictionGuard | undefined;
+};
 
 /** A blob as the store holds it. */
 export interface StoredBlob {
@@ -62,8 +69,10 @@ export class FileBlobStore implements BlobStore {
   /** Opens or creates the store in a folder of its own. @throws precondition for a foreign or newer format; unavailable. */
   static async open(path: string, options: FileBlobStoreOptions): Promise<FileBlobStore> {
     const fullAdvice = 'this build needs a larger store (--max-size)';
-    const folder = await BoundedFolder.open(path, { ...options, title: 'blob store', fullAdvice, sizeFromName });
-    return new FileBlobStore(folder, options.files ?? NODE_FILE_SYSTEM);
+    const { guard, ...given } = options;
+    const guarded = guard === undefined ? {} : { mayEvict: mayEvictFile(guard) };
+    const all = { ...given, ...guarded, title: 'blob store', fullAdvice, sizeFromName };
+    return new FileBlobStore(await BoundedFolder.open(path, all), options.files ?? NODE_FILE_SYSTEM);
   }
 
   async findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]> {
@@ -169,10 +178,15 @@ export class FileBlobStore implements BlobStore {
   }
 
   /** Removes the least recently used blob, if it may go: see `BoundedFolder.evictOldest`. @throws unavailable. */
-  evictOldest(sparing: 'held' | 'none' = 'held'): StoredBlob | undefined {
-    const evicted = this.#folder.evictOldest(sparing);
+  evictOldest(bounds?: EvictionBounds): StoredBlob | undefined {
+    const evicted = this.#folder.evictOldest(bounds);
     if (evicted === undefined) return undefined;
     return { digest: digestOfFile(evicted.name), diskBytes: evicted.sizeBytes, touchedMs: evicted.touchedMs };
+  }
+
+  /** How many blobs the last `evictOldest` passed over because they are pinned. */
+  get passedOver(): number {
+    return this.#folder.passedOver;
   }
 
   /** When the least recently used blob was last used, on the monotonic clock; undefined if there is none. */
@@ -347,6 +361,14 @@ function digestOfFile(name: string): Digest {
   const digest = digestFromName(name);
   invariant(digest !== undefined, 'every file of a blob store is named after a digest');
   return digest;
+}
+
+function mayEvictFile(guard: EvictionGuard): (name: string) => boolean {
+  const key = new RowKey();
+  return (name) => {
+    const digest = digestOfFile(name);
+    return guard.mayEvict(key.setHex(digestFunctionToWire(digest.function), digest.hash));
+  };
 }
 
 function noResult(): undefined {

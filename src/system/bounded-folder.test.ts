@@ -156,6 +156,59 @@ describe('BoundedFolder', () => {
     assert.equal(existsSync(smaller.pathOf('cc')), false);
   });
 
+  describe('with files that must not be evicted', () => {
+    const NAMES = ['aa', 'bb', 'cc', 'dd'];
+    const present = (folder: BoundedFolder): string[] => NAMES.filter((name) => folder.has(name));
+    let held: string[];
+    let path: string;
+    const openGuarded = (options: Partial<BoundedFolderOptions>): Promise<BoundedFolder> =>
+      open(path, { mayEvict: (name) => !held.includes(name), ...options });
+
+    beforeEach(() => {
+      held = ['aa', 'cc'];
+      path = temporaryFolder();
+    });
+
+    for (const [what, limits, lowered] of [
+      ['the number of files', { maxFiles: 3 }, { maxFiles: 1 }],
+      ['bytes', { maxBytes: 30 }, { maxBytes: 10 }],
+    ] as const) {
+      it(`evicts others for ${what}, refuses files when there are none, and keeps them when the limit was lowered`, async () => {
+        const folder = await openGuarded(limits);
+        for (const name of NAMES) await write(folder, name, 10);
+        assert.deepEqual(present(folder), ['aa', 'cc', 'dd']);
+        held = ['aa', 'cc', 'dd'];
+        const isPinned = (error: unknown): boolean =>
+          ofKind('quota-exceeded')(error) && /is pinned/.test(String(error));
+        await assert.rejects(write(folder, 'bb', 10), isPinned);
+        await folder.close();
+        held = ['aa', 'dd'];
+        const smaller = await openGuarded(lowered);
+        assert.deepEqual(present(smaller), ['aa', 'dd']);
+        assert.equal(existsSync(smaller.pathOf('aa')), true);
+        await assert.rejects(write(smaller, 'bb', 10), isPinned);
+        held = [];
+        await write(smaller, 'bb', 10);
+        assert.deepEqual([smaller.has('aa'), smaller.has('bb')], [false, true]);
+      });
+    }
+
+    it('passes them over for the floor of free space and when it is asked to evict', async () => {
+      const files = new FaultyFileSystem();
+      const clock = new FakeClock();
+      const folder = await openGuarded({ clock, files, minFreeBytes: 1 });
+      for (const name of NAMES) await write(folder, name, 10);
+      clock.advance(60_000);
+      files.freeBytes = () => 0;
+      await assert.rejects(write(folder, 'ee', 25), ofKind('quota-exceeded'));
+      assert.deepEqual(present(folder), ['aa', 'cc']);
+      assert.equal(folder.evictOldest({ sparing: 'none' }), undefined);
+      assert.equal(folder.passedOver, 2);
+      held = ['aa'];
+      assert.equal(folder.evictOldest()?.name, 'cc');
+    });
+  });
+
   it('bounds its quarantine', async () => {
     const folder = await open(temporaryFolder(), { maxBytes: 100_000 });
     for (let n = 0; n < 40; n++) {

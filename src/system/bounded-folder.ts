@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { invariant, ReapiError, systemCode } from '../errors.ts';
 import type { Clock } from './clock.ts';
-import { Eviction } from './eviction.ts';
+import { Eviction, type EvictionBounds } from './eviction.ts';
 import { readError, writeError } from './file-errors.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from './file-system.ts';
 import type { FolderIndex, IndexedFile } from './folder-index.ts';
@@ -53,9 +53,12 @@ export interface BoundedFolderOptions {
   readonly room?: RoomSource;
   /** Files of at most this size are counted as `smallFiles`. Default 0. */
   readonly smallBytes?: number;
+  /** Whether a file may be evicted, whatever age and limits say; asked while the folder opens, too. Default: any may. */
+  readonly mayEvict?: (name: string) => boolean;
 }
 
-type Complete = Required<Omit<BoundedFolderOptions, 'sizeFromName' | 'room'>> & Pick<BoundedFolderOptions, 'room'>;
+type Complete = Required<Omit<BoundedFolderOptions, 'sizeFromName' | 'room' | 'mayEvict'>> &
+  Pick<BoundedFolderOptions, 'room' | 'mayEvict'>;
 
 /** A file open for reading. */
 export interface OpenedFile {
@@ -124,8 +127,8 @@ export class BoundedFolder implements PendingHost {
     this.#index = loaded.index;
     this.#quarantine = loaded.quarantine;
     this.#fanOut = loaded.fanOut;
-    const { clock, log } = options;
-    this.#eviction = new Eviction(this.#index, { clock, log, unlink: (name) => this.#unlink(name) });
+    const { clock, log, mayEvict } = options;
+    this.#eviction = new Eviction(this.#index, { clock, log, mayEvict, unlink: (name) => this.#unlink(name) });
     this.#freeSpace = new FreeSpace({ ...options, path, reservedBytes: () => this.#index.reservedBytes });
   }
 
@@ -211,21 +214,25 @@ export class BoundedFolder implements PendingHost {
   }
 
   /**
-   * Removes the least recently used file, unless all there are were used within the retention time, are being published, or could not
-   * be removed in the last minute. One that cannot be removed now stays, is still counted, and the next takes its place.
-   * @param sparing `none`: files within the retention time go too, as when the limit was lowered.
+   * Removes the least recently used file, unless all there are were used within the retention time, are being published, must not be
+   * evicted, or could not be removed in the last minute. Of those that must not be evicted 4096 are passed over at most. One that cannot be removed now stays, is still counted, and the next takes its place.
    * Readers that have it open go on; the file system gives the space back when the last of them closes it, and nobody tells us,
    * so it counts as free from now on.
    * @throws unavailable if some were tried and none could be removed: see `Eviction`.
    */
-  evictOldest(sparing: 'held' | 'none' = 'held'): EvictedFile | undefined {
-    const file = this.#eviction.removeOldest(sparing, this.#publishing);
+  evictOldest(bounds: EvictionBounds = { sparing: 'held' }): EvictedFile | undefined {
+    const file = this.#eviction.removeOldest(bounds, this.#publishing);
     if (file === undefined) return undefined;
     const { name, touchedMs } = file;
     const sizeBytes = this.#index.diskBytes(file.sizeBytes);
     this.#evictions++;
     this.#freeSpace.take(-sizeBytes);
     return { name, sizeBytes, touchedMs };
+  }
+
+  /** How many files the last `evictOldest` passed over because they must not be evicted. */
+  get passedOver(): number {
+    return this.#eviction.passedOver;
   }
 
   /** Whether there is such a file; its age stays. */
@@ -469,7 +476,8 @@ export class BoundedFolder implements PendingHost {
 
   #full(): ReapiError {
     const { title, fullAdvice, maxBytes, minRetentionMs } = this.#options;
-    const recently = `is being written, was used within the last ${Math.round(minRetentionMs / 1000)} s, or cannot be removed`;
+    const pinned = this.passedOver > 0 ? 'is pinned, ' : '';
+    const recently = `${pinned}is being written, was used within the last ${Math.round(minRetentionMs / 1000)} s, or cannot be removed`;
     const message = `the ${title} is full: all that its ${maxBytes} bytes hold ${recently}; ${fullAdvice}`;
     return new ReapiError('quota-exceeded', message);
   }

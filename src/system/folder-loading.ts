@@ -35,6 +35,8 @@ export interface Loading extends IndexLimits {
   readonly sizeFromName?: (name: string) => number | undefined;
   /** Most bytes that damaged files may take. Default as `Quarantine` has it. */
   readonly maxQuarantineBytes?: number;
+  /** Whether a file that is too many may go. Default: any may. */
+  readonly mayEvict?: ((name: string) => boolean) | undefined;
 }
 
 /** What loading gives. */
@@ -109,16 +111,16 @@ function findFiles(path: string, fanOut: Iterable<string>, finding: Finding): Fo
 }
 
 function buildIndex(path: string, found: readonly FoundFile[], loading: Loading): FolderIndex {
-  const { files, clock, maxFiles } = loading;
-  const index = new FolderIndex(loading);
+  const { clock, maxFiles } = loading;
+  const kept = withoutSurplus(found, loading);
+  // What must not go stays in this run, as many as there are.
+  const index = new FolderIndex({ ...loading, maxFiles: Math.max(maxFiles, kept.length) });
   const skewMs = clock.nowMs() - clock.monotonicMs();
-  const surplus = found.length - maxFiles;
-  for (const [at, file] of found.entries()) {
+  for (const file of kept) {
     // A wall clock that was set back must not make files younger than now.
-    if (at < surplus) files.remove(file.path);
-    else index.add(file.name, file.sizeBytes, Math.min(file.touchedMs - skewMs, clock.monotonicMs()));
+    index.add(file.name, file.sizeBytes, Math.min(file.touchedMs - skewMs, clock.monotonicMs()));
   }
-  evictSurplus(files, path, index, loading.maxBytes);
+  evictSurplus(path, index, loading);
   return index;
 }
 
@@ -170,13 +172,25 @@ async function syncNames(parent: string, fanOut: readonly string[], files: FileS
   await files.syncFolder(parent);
 }
 
+/** Removes the oldest files that are above the limit of their number and may go. @returns the others. */
+function withoutSurplus(found: readonly FoundFile[], { files, maxFiles, mayEvict }: Loading): readonly FoundFile[] {
+  let surplus = found.length - maxFiles;
+  if (surplus <= 0) return found;
+  return found.filter((file) => {
+    if (surplus <= 0 || mayEvict?.(file.name) === false) return true;
+    surplus--;
+    files.remove(file.path);
+    return false;
+  });
+}
+
 /** The limit may have been lowered since the last run; then even recent files go. */
-function evictSurplus(files: FileSystem, path: string, index: FolderIndex, maxBytes: number): void {
-  while (index.bytes > maxBytes) {
-    const oldest = index.oldest();
-    if (oldest === undefined) return;
-    files.remove(join(path, 'files', oldest.name.slice(0, 2), oldest.name));
-    index.remove(oldest.name);
+function evictSurplus(path: string, index: FolderIndex, { files, maxBytes, mayEvict }: Loading): void {
+  for (const { name } of index.inOrder()) {
+    if (index.bytes <= maxBytes) return;
+    if (mayEvict?.(name) === false) continue;
+    files.remove(join(path, 'files', name.slice(0, 2), name));
+    index.remove(name);
   }
 }
 

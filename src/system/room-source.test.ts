@@ -229,7 +229,7 @@ describe('BoundedFolder under a shared limit', () => {
     );
     assert.equal(folder.evictOldest()?.name, 'cc');
     assert.equal(folder.evictOldest(), undefined);
-    assert.equal(folder.evictOldest('none')?.name, 'aa');
+    assert.equal(folder.evictOldest({ sparing: 'none' })?.name, 'aa');
   });
 
   it('keeps damaged files from filling a small store', async () => {

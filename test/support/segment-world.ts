@@ -80,7 +80,7 @@ export class SegmentWorld {
     };
     const given = { clock, log, files, events, segmentBytes: 8192, ...options };
     const folders = { segments: join(folder, 'segments'), files: join(folder, 'blobs') };
-    const hooks = { free: free ?? (() => Promise.resolve(0)), committed: () => undefined };
+    const hooks = { free: free ?? (() => Promise.resolve(0)), isPinned: () => false, committed: () => undefined };
     const parts = await openStore(folders, storeOptions(given), hooks);
     const world = new SegmentWorld(folder, clock, parts, { files, lines, evictions, refusals, events });
     worlds.push(world);

@@ -1,12 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Digest, digestKey } from '../../digest/digest.ts';
-import { DIGEST_FUNCTIONS, digestFunctionToWire } from '../../digest/digest-function.ts';
 import { digestOf } from '../../digest/hasher.ts';
 import { throwIfAborted } from '../../errors.ts';
 import type { FileBlobStore } from '../file-blob-store.ts';
 import { ENTRY_KIND, parseRecord, type RecordMark, recordBytes } from './log/format.ts';
 import type { Segments } from './log/segments.ts';
-import { RowKey } from './record-index/row-key.ts';
+import { digestFunctionOfKind, RowKey } from './record-index/row-key.ts';
 import type { StoreCore } from './store-core.ts';
 import { type CheckReport, type Damage, MAX_REPORTED_DAMAGE, type StoreProgress } from './store-report.ts';
 
@@ -124,7 +123,7 @@ function damageOf(
   const parsed = parseRecord(mark, record);
   if ('damage' in parsed) return parsed.damage;
   if (kind === ENTRY_KIND) return undefined;
-  const fn = DIGEST_FUNCTIONS.find((each) => digestFunctionToWire(each) === kind);
+  const fn = digestFunctionOfKind(kind);
   if (fn === undefined) return `its digest function ${kind} is not known`;
   const actual = digestOf(fn, parsed.data).hash;
   return actual.startsWith(hash) ? undefined : 'its bytes do not have its digest';

@@ -19,6 +19,7 @@ describe('FilesRoom', () => {
       reserveBytes: 100,
       minFreeBytes: 0,
       free: () => Promise.resolve(0),
+      isPinned: () => false,
     });
     room = new FilesRoom(space);
   });

@@ -1,4 +1,5 @@
-import type { EntryStore } from '../../entries/entry-store.ts';
+import type { Digest } from '../../digest/digest.ts';
+import type { Entry, EntryStore } from '../../entries/entry-store.ts';
 import { isKind, throwIfAborted } from '../../errors.ts';
 import type { Timer } from '../../system/clock.ts';
 import { writeError } from '../../system/file-errors.ts';
@@ -6,10 +7,13 @@ import type { BlobStore } from '../blob-store.ts';
 import type { StoredBlob } from '../file-blob-store.ts';
 import { checkStore } from './check-store.ts';
 import type { Checkpoints } from './checkpoints.ts';
+import { forEachBlob, forEachEntry } from './iteration.ts';
 import { type LocalStoreOptions, type OpenedStore, openStore, type StoreFolders } from './open-store.ts';
+import type { RowKey } from './record-index/row-key.ts';
 import type { Keeping } from './rotation.ts';
 import { SegmentBlobStore } from './segment-blob-store.ts';
 import { SegmentEntryStore } from './segment-entry-store.ts';
+import { PINNED_RETRY_SECONDS } from './space.ts';
 import type { CheckReport, PruneReport, StoreControl, StoreProgress, StoreStats } from './store-report.ts';
 import { RESERVE_SLACK_BYTES, reserveFor } from './store-sizes.ts';
 
@@ -18,6 +22,9 @@ const AHEAD_PAUSE_SECONDS = 10;
 
 /** After all segments were reclaimed and nothing came free, the next try is not before this many store seconds. */
 const BARREN_PAUSE_SECONDS = 1;
+
+/** A write may cost copying so many times the room it gains when what is pinned is in the way; with more it is refused. */
+const MAX_COPIED_PER_FREED = 8;
 
 /**
  * The store of one machine: a log of segments and the files of large blobs under one limit (docs/storage.md).
@@ -28,12 +35,17 @@ const BARREN_PAUSE_SECONDS = 1;
 export class LocalStore implements StoreControl {
   readonly blobs: BlobStore;
   readonly entries: EntryStore & Pick<SegmentEntryStore, 'putWritten'>;
+  readonly #blobs: SegmentBlobStore;
   readonly #parts: OpenedStore;
   readonly #options: LocalStoreOptions;
   #freeing: Promise<unknown> = Promise.resolve();
   #isFreeingAhead = false;
   #nextAheadSeconds = 0;
   #nextReclaimSeconds = 0;
+  #nextFileSeconds = 0;
+  /** What the last looks at segments and files found in the way of making room. */
+  #hasPinnedRecords = false;
+  #hasPinnedFiles = false;
   readonly #jobs = new Set<Promise<unknown>>();
   #timer: Timer | undefined;
   #fileEvictions = 0;
@@ -42,12 +54,13 @@ export class LocalStore implements StoreControl {
   private constructor(parts: OpenedStore, options: LocalStoreOptions) {
     this.#parts = parts;
     this.#options = options;
-    this.blobs = new SegmentBlobStore(parts.core, parts.files, {
+    this.#blobs = new SegmentBlobStore(parts.core, parts.files, {
       events: options.events,
       maxRecordBlobBytes: parts.sizes.maxRecordBlobBytes,
       maxLeasedBytes: parts.sizes.maxLeasedBytes,
       leaseSeconds: parts.leaseSeconds,
     });
+    this.blobs = this.#blobs;
     this.entries = new SegmentEntryStore(parts.core, options);
   }
 
@@ -59,6 +72,7 @@ export class LocalStore implements StoreControl {
     let store: LocalStore | undefined;
     const parts = await openStore(folders, options, {
       free: () => store?.free('recent') ?? Promise.resolve(0),
+      isPinned: () => store !== undefined && (store.#hasPinnedRecords || store.#hasPinnedFiles),
       committed: () => store?.onCommitted(),
     });
     store = new LocalStore(parts, options);
@@ -71,6 +85,29 @@ export class LocalStore implements StoreControl {
     store.#armCheckpoint();
     if (parts.found.replayedRecords > 0) parts.core.inBackground(store.#checkpoints.write(false));
     return store;
+  }
+
+  /** Whether a blob is there. Promises nothing. */
+  has(digest: Digest): boolean {
+    return this.#blobs.has(digest);
+  }
+
+  /**
+   * Visits all blobs, in no particular order and without promising them; the key is valid during the visit. Takes time for all of them
+   * at once. `visit` must not change the store.
+   */
+  forEachBlob(visit: (key: RowKey, sizeBytes: number) => void): void {
+    forEachBlob(this.#parts, visit);
+  }
+
+  /**
+   * Reads all entries, in no particular order and without using them. One that is there from the call to its end is visited, with a
+   * value it had at that moment; one that comes or goes meanwhile may be. Damaged ones are put aside. Closing waits for the visit.
+   * @throws cancelled; unavailable, also when the store is closed meanwhile; what `visit` throws.
+   */
+  eachEntry(visit: (key: string, entry: Entry) => void | Promise<void>, signal: AbortSignal): Promise<void> {
+    this.#parts.core.throwIfClosed();
+    return this.#job(forEachEntry(this.#parts.core, visit, signal));
   }
 
   /** Frees something. @returns the bytes; 0 if nothing may go. @throws unavailable; quota-exceeded. */
@@ -200,25 +237,43 @@ export class LocalStore implements StoreControl {
 
   async #freeOnce(keeping: Keeping): Promise<number> {
     if (this.#isFileOlder()) {
-      const freedBytes = this.#evictFile(keeping);
+      const freedBytes = this.#evictFile(keeping, 'oldest segment');
       if (freedBytes > 0) return freedBytes;
     }
     const reclaimedBytes = await this.#reclaim(keeping);
-    return reclaimedBytes > 0 ? reclaimedBytes : this.#evictFile(keeping);
+    return reclaimedBytes > 0 ? reclaimedBytes : this.#evictFile(keeping, 'any');
   }
 
   /** Reclaims segments until something came free. Where nearly all is leased, copying it forward would gain nothing. */
   async #reclaim(keeping: Keeping): Promise<number> {
     const { segments, rotation, core } = this.#parts;
     const now = core.index.time.now();
-    if (keeping !== 'nothing' && !this.#hasGain(keeping)) return 0;
+    if (keeping !== 'nothing' && !this.#hasGain(keeping)) {
+      this.#hasPinnedRecords = false;
+      return 0;
+    }
     if (keeping === 'recent' && now < this.#nextReclaimSeconds) return 0;
+    if (this.#options.guard !== undefined && !(await this.#isWorthCopying(keeping))) return 0;
     for (let left = segments.count; left > 0; left--) {
       const freedBytes = await rotation.reclaimOldest(keeping);
       if (freedBytes > 0) return freedBytes;
     }
     this.#nextReclaimSeconds = now + BARREN_PAUSE_SECONDS;
     return 0;
+  }
+
+  /** The ledger knows nothing of what is pinned: with a guard each row is asked about before anything is copied. */
+  async #isWorthCopying(keeping: Keeping): Promise<boolean> {
+    const { core, rotation, sizes } = this.#parts;
+    const worth =
+      keeping === 'recent'
+        ? { leastBytes: sizes.segmentBytes / 4, maxCopiedPerFreed: MAX_COPIED_PER_FREED }
+        : { leastBytes: 0, maxCopiedPerFreed: Number.POSITIVE_INFINITY };
+    const outlook = await rotation.outlook(keeping, worth);
+    this.#hasPinnedRecords = outlook === 'pinned';
+    if (outlook === 'worth') return true;
+    this.#nextReclaimSeconds = core.index.time.now() + PINNED_RETRY_SECONDS;
+    return false;
   }
 
   /** Whether segments hold anything that may go; for a write it has to be worth copying the rest: a quarter of a segment. */
@@ -238,17 +293,26 @@ export class LocalStore implements StoreControl {
     return oldest === undefined || core.index.time.ofMonotonicMs(touchedMs) <= segments.oldestEndSeconds;
   }
 
-  #evictFile(keeping: Keeping): number {
-    const { files } = this.#parts;
+  /** Whether a blob's file went, and what that gave. @param olderThan `oldest segment`: no file that was used after it was full. */
+  #evictFile(keeping: Keeping, olderThan: 'oldest segment' | 'any'): number {
+    const { files, core, segments } = this.#parts;
+    const { time } = core.index;
+    if (keeping === 'recent' && time.now() < this.#nextFileSeconds) return 0;
+    const isAny = olderThan === 'any' || segments.oldest === undefined;
+    const usedBeforeMs = isAny ? Number.POSITIVE_INFINITY : time.toMonotonicMs(segments.oldestEndSeconds + 1);
     let evicted: StoredBlob | undefined;
     try {
-      evicted = files.evictOldest(keeping === 'nothing' ? 'none' : 'held');
+      evicted = files.evictOldest({ sparing: keeping === 'nothing' ? 'none' : 'held', usedBeforeMs });
+      this.#hasPinnedFiles = evicted === undefined && files.passedOver > 0;
     } catch (error) {
       // A file that cannot be removed must not keep rotation from making room.
       if (!isKind(error, 'unavailable')) throw error;
       this.#options.log.warn({ err: error }, 'a large blob could not be evicted');
     }
-    if (evicted === undefined) return 0;
+    if (evicted === undefined) {
+      if (isAny && this.#hasPinnedFiles) this.#nextFileSeconds = time.now() + PINNED_RETRY_SECONDS;
+      return 0;
+    }
     this.#fileEvictions++;
     const ageSeconds = (this.#options.clock.monotonicMs() - evicted.touchedMs) / 1000;
     const { hash } = evicted.digest;

@@ -8,6 +8,7 @@ import { Quarantine } from '../../system/quarantine.ts';
 import type { Random } from '../../system/random.ts';
 import { FileBlobStore } from '../file-blob-store.ts';
 import { type CheckpointParts, Checkpoints } from './checkpoints.ts';
+import type { EvictionGuard } from './eviction-guard.ts';
 import { FilesRoom } from './files-room.ts';
 import { SEGMENT_FORMAT_VERSION } from './log/format.ts';
 import { type Recovered, type Recovery, recover } from './log/recover.ts';
@@ -52,6 +53,8 @@ export interface LocalStoreOptions extends SizeOptions {
   readonly checkpointMs: number;
   /** Default the machine's. */
   readonly files?: FileSystem;
+  /** Holds blobs and entries back from eviction, in records and files. Default: none. */
+  readonly guard?: EvictionGuard | undefined;
 }
 
 /** The parts of a store that is open. */
@@ -71,6 +74,8 @@ export interface OpenedStore {
 /** What the parts ask of the store they belong to. */
 export interface StoreHooks {
   readonly free: () => Promise<number>;
+  /** Whether the last `free` that gave nothing would have given something if the guard had let it go. */
+  readonly isPinned: () => boolean;
   /** A group was committed; `checkpoints.noteRecords` has been told. */
   readonly committed: () => void;
 }
@@ -152,7 +157,7 @@ class Opening {
     const parts = { core, records, space, quarantine, blobFiles: files };
     const checkpoints = await this.#startCheckpoints(parts, recovered);
     const rotation = new Rotation({
-      ...{ index, segments, log: records, space, events, leaseSeconds },
+      ...{ index, segments, log: records, space, events, leaseSeconds, guard: this.#options.guard },
       onDamaged: (row, damage) => core.putAside(table.readKey(row, new RowKey()), core.placeOf(row), damage),
     });
     const { replayedRecords, damagedPlaces } = recovered;
@@ -218,6 +223,7 @@ class Opening {
       path: this.#folders.segments,
       reserveBytes: reserveFor(largestBytes, sizes, maxBytes),
       free: this.#hooks.free,
+      isPinned: this.#hooks.isPinned,
     });
   }
 
@@ -245,9 +251,9 @@ class Opening {
     sizes: StoreSizes,
     lease: { readonly leaseSeconds: number; readonly slackSeconds: number },
   ): Promise<FileBlobStore> {
-    const { clock, log, sync, maxBytes } = this.#options;
+    const { clock, log, sync, maxBytes, guard } = this.#options;
     this.#files = await FileBlobStore.open(this.#folders.files, {
-      ...{ clock, log, maxBytes, files: this.#fs },
+      ...{ clock, log, maxBytes, guard, files: this.#fs },
       minRetentionMs: lease.leaseSeconds * 1000,
       touchIntervalMs: lease.slackSeconds * 1000,
       sync: sync === 'group' ? 'file' : 'none',

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isKind } from '../../errors.ts';
 import { readError } from '../../system/file-errors.ts';
+import type { EvictionGuard } from './eviction-guard.ts';
 import { ENTRY_KIND, parseRecord, recordBytes, SEGMENT_HEADER_BYTES } from './log/format.ts';
 import type { SegmentFile } from './log/segment-file.ts';
 import type { RecordPlace, SegmentLog } from './log/segment-log.ts';
@@ -14,6 +15,9 @@ import type { StoreEvents } from './store-report.ts';
 
 /** Bytes copied before their group is waited for: bounds memory, and lets other work run. */
 const BATCH_BYTES = 2 * 1024 * 1024;
+
+/** Rows that are looked at before other work gets its turn: a millisecond or two. */
+const LOOKS_PER_TURN = 4096;
 
 /** Rows that are evicted before other work gets its turn: a few milliseconds. */
 const EVICTIONS_PER_TURN = 4096;
@@ -32,11 +36,25 @@ export interface RotationParts {
   readonly leaseSeconds: number;
   /** Puts a damaged record aside. */
   readonly onDamaged: (row: number, damage: RecordDamage) => void;
+  /** Holds rows back from eviction: they are copied forward. Default: none. */
+  readonly guard?: EvictionGuard | undefined;
 }
+
+/** What has to come free so that reclaiming segments is worth what it copies. */
+export interface Worth {
+  /** More than this. */
+  readonly leastBytes: number;
+  /** Bytes copied for each byte that comes free, at most. */
+  readonly maxCopiedPerFreed: number;
+}
+
+/** What a look at the segments says of reclaiming them: it is worth it, or not; then whether pinned rows are among the reasons. */
+export type Outlook = 'worth' | 'leased' | 'pinned';
 
 /**
  * What is kept of a segment that is reclaimed: beside what is leased also what was used recently, only what is leased, or
- * nothing at all, which breaks promises and is for a store whose limit was lowered while it was stopped.
+ * nothing at all, which breaks promises and is for a store whose limit was lowered while it was stopped. What is pinned is kept
+ * in any case.
  */
 export type Keeping = 'recent' | 'leased' | 'nothing';
 
@@ -48,8 +66,8 @@ export interface RotationCounts {
 }
 
 /**
- * Reclaims the oldest segment: what is leased, or was used in the newer half of the store's memory, is copied to the newest one,
- * the rest is evicted, the file removed. Always the oldest, so that a removal's record outlives the records it removes.
+ * Reclaims the oldest segment: what is leased or pinned, or was used in the newer half of the store's memory, is copied to the newest
+ * one, the rest is evicted, the file removed. Always the oldest, so that a removal's record outlives the records it removes.
  *
  * A crash in between leaves the old records, the copies, or both: all of them whole.
  */
@@ -70,6 +88,34 @@ export class Rotation {
       evictedEntries: this.#evictedEntries,
       copiedBytes: this.#copiedBytes,
     };
+  }
+
+  /**
+   * Whether reclaiming the oldest segments, as many as it takes, is worth what has to be copied. Reads nothing: asks index and guard
+   * about each row of these segments. What was used recently counts as room.
+   */
+  async outlook(keeping: Keeping, { leastBytes, maxCopiedPerFreed }: Worth): Promise<Outlook> {
+    const { index, segments } = this.#parts;
+    const { table, time } = index;
+    const now = time.now();
+    let freedBytes = 0;
+    let copiedBytes = 0;
+    let looks = 0;
+    let isPinned = false;
+    for (const { id, sizeBytes } of [...segments]) {
+      freedBytes += sizeBytes - SEGMENT_HEADER_BYTES;
+      for (const row of table.rowsOf(id)) {
+        if (++looks % LOOKS_PER_TURN === 0) await nextTurn();
+        if (table.kind(row) === 0 || table.segment(row) !== id) continue;
+        const hold = this.#holdOn(row, now, keeping);
+        if (hold === undefined) continue;
+        isPinned ||= hold === 'pinned';
+        freedBytes -= recordBytes(table.payloadBytes(row));
+        copiedBytes += recordBytes(table.payloadBytes(row));
+      }
+      if (freedBytes > leastBytes && copiedBytes <= freedBytes * maxCopiedPerFreed) return 'worth';
+    }
+    return isPinned ? 'pinned' : 'leased';
   }
 
   /**
@@ -104,7 +150,7 @@ export class Rotation {
       // Rows are reused while copies are written.
       if (!isAt(table, row, segment.id, offset)) continue;
       const bytes = recordBytes(table.payloadBytes(row));
-      if (keeping === 'nothing' || !this.#isLeased(row, now)) {
+      if (this.#holdOn(row, now, keeping) === undefined) {
         const isKept = table.touched(row) >= recentSince && bytes <= recentBytes;
         if (!isKept) {
           this.#evict(row, now);
@@ -123,9 +169,14 @@ export class Rotation {
     await allOf(batch);
   }
 
-  #isLeased(row: number, now: number): boolean {
-    const { table } = this.#parts.index;
-    return table.kind(row) !== ENTRY_KIND && table.touched(row) + this.#parts.leaseSeconds > now;
+  /** Why a row may not be evicted now, or undefined. */
+  #holdOn(row: number, now: number, keeping: Keeping): 'leased' | 'pinned' | undefined {
+    const { index, guard, leaseSeconds } = this.#parts;
+    const { table } = index;
+    const isLeased = table.kind(row) !== ENTRY_KIND && table.touched(row) + leaseSeconds > now;
+    if (isLeased && keeping !== 'nothing') return 'leased';
+    if (guard === undefined) return undefined;
+    return guard.mayEvict(table.readKey(row, this.#key)) ? undefined : 'pinned';
   }
 
   #evict(row: number, now: number): void {

@@ -93,7 +93,7 @@ export class SegmentBlobStore implements BlobStore {
 
   async putBytes(digest: Digest, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     this.#begin(signal);
-    if (this.#has(digest)) return;
+    if (this.#renew(digest)) return;
     verifyBytes(digest, bytes);
     if (digest.sizeBytes > this.#options.maxRecordBlobBytes) {
       return this.#admitted(digest, () => this.#files.putBytes(digest, bytes, signal));
@@ -110,7 +110,7 @@ export class SegmentBlobStore implements BlobStore {
 
   async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
     this.#begin(signal);
-    if (this.#has(digest)) {
+    if (this.#renew(digest)) {
       discard(bytes);
       return;
     }
@@ -162,8 +162,14 @@ export class SegmentBlobStore implements BlobStore {
     this.#core.index.table.warm(this.#prefixes, count);
   }
 
+  /** Whether the blob is there. Promises nothing. */
+  has(digest: Digest): boolean {
+    if (isEmptyBlob(digest) || this.#rowOf(digest) >= 0) return true;
+    return this.#mayBeFile(digest) && this.#files.has(digest);
+  }
+
   /** Whether the blob is there; then it is leased anew. */
-  #has(digest: Digest): boolean {
+  #renew(digest: Digest): boolean {
     if (isEmptyBlob(digest)) return true;
     const { index } = this.#core;
     const isThere = this.#touch(digest, index.time.now());

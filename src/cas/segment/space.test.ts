@@ -20,6 +20,7 @@ describe('Space', () => {
       ...{ files, clock, path: '/', maxBytes: 1000, reserveBytes: 100, minFreeBytes: 0 },
       events: { committed: () => undefined, evicted: () => undefined, refused: (reason) => refusals.push(reason) },
       free: () => Promise.resolve(0),
+      isPinned: () => false,
       ...options,
     });
 
@@ -53,6 +54,21 @@ describe('Space', () => {
     await assert.rejects(refused, { facts: { retryAfterMs: 1000 } });
     assert.deepEqual(refusals, ['disk-full']);
     assert.equal(space.usedBytes, 800);
+  });
+
+  it('says that it is full of what is pinned, and when to try again', async () => {
+    for (const [minFreeBytes, expected] of [
+      [0, /full \(1000 bytes\).* pinned/],
+      [1000, /floor of 1000 free bytes.* pinned/],
+    ] as const) {
+      const space = create({ isPinned: () => true, minFreeBytes });
+      space.add('segments', minFreeBytes === 0 ? 900 : 500);
+      freeBytes = minFreeBytes === 0 ? Number.MAX_SAFE_INTEGER : 900;
+      const refused = space.take('segments', 50);
+      await assert.rejects(refused, (error) => ofKind('quota-exceeded')(error) && expected.test(String(error)));
+      await assert.rejects(refused, { facts: { retryAfterMs: 3000 } });
+    }
+    assert.deepEqual(refusals, ['disk-full', 'disk-full']);
   });
 
   it('refuses at once what could never fit', async () => {

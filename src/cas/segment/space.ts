@@ -11,6 +11,9 @@ const FREE_SPACE_AGE_MS = 1000;
 const MAX_WAITERS = 10_000;
 const RETRY_MS = 1000;
 
+/** A store that is full of what is pinned looks again after this time: looking costs time for every row. */
+export const PINNED_RETRY_SECONDS = 3;
+
 /** The parts of a store that share one limit. */
 export type SpacePart = 'segments' | 'files' | 'other';
 
@@ -26,6 +29,8 @@ export interface SpaceOptions {
   readonly minFreeBytes: number;
   /** Frees something. @returns the bytes; 0 if nothing may go. */
   readonly free: () => Promise<number>;
+  /** Whether `free`, when it last gave nothing, would have if nothing were pinned. */
+  readonly isPinned: () => boolean;
 }
 
 /**
@@ -132,6 +137,7 @@ export class Space {
       const isForFloor = !this.isShortOf(bytes);
       const freedBytes = await this.#options.free();
       if (isForFloor) this.#measure();
+      if (freedBytes === 0 && this.#options.isPinned()) throw this.#pinned(bytes);
       if (freedBytes === 0 || (isForFloor && this.#freeBytes <= before)) throw this.#full(bytes);
     }
   }
@@ -157,6 +163,16 @@ export class Space {
     } catch (error) {
       throw writeError(error, 'asking for free disk space');
     }
+  }
+
+  #pinned(bytes: number): ReapiError {
+    const { maxBytes, minFreeBytes, events } = this.#options;
+    events.refused('disk-full');
+    const limit = this.isShortOf(bytes)
+      ? `the store is full (${maxBytes} bytes)`
+      : `the disk of the store is full up to its floor of ${minFreeBytes} free bytes`;
+    const message = `${limit}, and what it could evict is pinned until it is also stored elsewhere; try again later`;
+    return new ReapiError('quota-exceeded', message, { retryAfterMs: PINNED_RETRY_SECONDS * 1000 });
   }
 
   #full(bytes: number): ReapiError {

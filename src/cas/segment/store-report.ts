@@ -83,7 +83,7 @@ export interface PruneReport {
   readonly freedBytes: number;
   readonly evictedBlobs: number;
   readonly evictedEntries: number;
-  /** Bytes the store takes now; more than asked for if leases hold it. */
+  /** Bytes the store takes now; more than asked for if leases or a guard hold it. */
   readonly sizeBytes: number;
 }
 
@@ -93,7 +93,7 @@ export interface StoreControl {
   /** Reads every blob and entry and compares it with its digest or checksum. @throws cancelled; unavailable. */
   check(onProgress: (progress: StoreProgress) => void, signal: AbortSignal): Promise<CheckReport>;
   /**
-   * Evicts the least recently used until the store takes at most `targetBytes`; what is leased stays.
+   * Evicts the least recently used until the store takes at most `targetBytes`; what is leased or pinned stays.
    * @throws cancelled; unavailable.
    */
   prune(targetBytes: number, onProgress: (progress: StoreProgress) => void, signal: AbortSignal): Promise<PruneReport>;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { RowKey } from './row-key.ts';
+import { digestOfKey, RowKey } from './row-key.ts';
 
 const HASH = '00ff10e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78';
 
@@ -25,6 +25,12 @@ describe('RowKey', () => {
 
   it('refuses bytes that are too few', () => {
     assert.throws(() => new RowKey().setBytes(1, new Uint8Array(32), 1), /32 bytes/);
+  });
+
+  it('gives the digest back whose whole hash it holds, and none for an entry or a function it does not know', () => {
+    const digest = { function: 'sha256' as const, hash: HASH, sizeBytes: 7 };
+    assert.deepEqual(digestOfKey(new RowKey().setHex(1, HASH), 7), digest);
+    for (const kind of [128, 2]) assert.throws(() => digestOfKey(new RowKey().setHex(kind, HASH), 7), /whole hash/);
   });
 
   it('law: hex, bytes and words are the same hash', () => {

@@ -1,9 +1,17 @@
+import type { Digest } from '../../../digest/digest.ts';
+import {
+  DIGEST_FUNCTIONS,
+  type DigestFunction,
+  digestFunctionToWire,
+  hexLength,
+} from '../../../digest/digest-function.ts';
 import { invariant } from '../../../errors.ts';
 
 /** Bytes of a hash that a key holds. A shorter hash counts as one that ends in zeros. */
 export const KEY_BYTES = 32;
 
-const KEY_WORDS = KEY_BYTES / 4;
+/** Words of a key: `KEY_BYTES` as numbers of four bytes. */
+export const KEY_WORDS = KEY_BYTES / 4;
 const KEY_HEX = KEY_BYTES * 2;
 
 /**
@@ -42,6 +50,18 @@ export class RowKey {
     for (const word of this.words) text += word.toString(16).padStart(8, '0');
     return text;
   }
+}
+
+/** The digest function whose number a kind is, or undefined: of entries, and of functions that are not known. */
+export function digestFunctionOfKind(kind: number): DigestFunction | undefined {
+  return DIGEST_FUNCTIONS.find((fn) => digestFunctionToWire(fn) === kind);
+}
+
+/** The digest of the blob that a key names. Only for functions whose whole hash a key holds. @param sizeBytes of the blob. */
+export function digestOfKey(key: RowKey, sizeBytes: number): Digest {
+  const fn = digestFunctionOfKind(key.kind);
+  invariant(fn !== undefined && hexLength(fn) === KEY_HEX, 'a key holds the whole hash of a blob');
+  return { function: fn, hash: key.hex(), sizeBytes };
 }
 
 /** The word that 8 characters of lower-case hex spell, as 32 bits with a sign. */
