@@ -1,0 +1,105 @@
+import type { Digest } from '../../digest/digest.ts';
+import { digestFromName, fileName } from '../blob-file-name.ts';
+
+/*
+ * How objects in the bucket are called. Keys are relative to the configured prefix.
+ *
+ *     format                                             what the bucket holds, and which bucket it is
+ *     writers/<writer>                                   what a server tells the others; replaced every refresh
+ *     packs/<writer>/<number>-<nonce>                    many small blobs and entries, with a footer
+ *     packs/<writer>/<number>-<nonce>-<hash>-<size>-<function>   one large blob; its name is its footer
+ *     snapshots/<writer>/<number>                        an index as of some moment
+ *
+ * Writer, number and nonce are 16, 12 and 8 hex digits. A writer numbers what it writes, so that the others need to list only what is
+ * new; the nonce is new at each start, so that two processes with copies of one data folder never write the same name. No object under
+ * `packs/` is ever written twice.
+ */
+
+/** What names an object under `packs/`: a container. */
+export interface ContainerId {
+  /** Which data folder it comes from: 16 hex digits. */
+  readonly writer: string;
+  /** One more for each object of a writer, below 2^48. */
+  readonly number: number;
+  /** Which start of the writer: 8 hex digits. */
+  readonly nonce: string;
+}
+
+/** What the key of an object under `packs/` says. `digest` is set for a large blob. */
+export interface ContainerName {
+  readonly id: ContainerId;
+  readonly digest?: Digest;
+}
+
+/** Key of the object that says what the bucket holds. */
+export const FORMAT_KEY = 'format';
+
+/** Where all containers are. */
+export const PACKS_PREFIX = 'packs/';
+
+/** Where the states of the writers are. */
+export const WRITERS_PREFIX = 'writers/';
+
+/** Where snapshots of the index are. */
+export const SNAPSHOTS_PREFIX = 'snapshots/';
+
+const CONTAINER = /^packs\/(?<writer>[0-9a-f]{16})\/(?<number>[0-9a-f]{12})-(?<nonce>[0-9a-f]{8})(?:-(?<blob>.+))?$/;
+const WRITER = /^writers\/(?<writer>[0-9a-f]{16})$/;
+const SNAPSHOT = /^snapshots\/(?<writer>[0-9a-f]{16})\/(?<number>[0-9a-f]{12})$/;
+
+/** Key of a container. */
+export function containerKey({ id, digest }: ContainerName): string {
+  const start = `${PACKS_PREFIX}${id.writer}/${hexNumber(id.number)}-${id.nonce}`;
+  return digest === undefined ? start : `${start}-${fileName(digest)}`;
+}
+
+/** What the key of a container says, or undefined if it is none. */
+export function parseContainerKey(key: string): ContainerName | undefined {
+  const groups = CONTAINER.exec(key)?.groups;
+  if (groups === undefined) return undefined;
+  const { writer = '', number = '', nonce = '', blob } = groups;
+  const id = { writer, number: Number.parseInt(number, 16), nonce };
+  if (blob === undefined) return { id };
+  const digest = digestFromName(blob);
+  return digest === undefined ? undefined : { id, digest };
+}
+
+/** Begins the keys of all containers of a writer. */
+export function packsOf(writer: string): string {
+  return `${PACKS_PREFIX}${writer}/`;
+}
+
+/** All keys of a writer's containers with this number or a greater one are greater than it. */
+export function beforeContainer(writer: string, number: number): string {
+  return `${packsOf(writer)}${hexNumber(Math.max(0, number))}`;
+}
+
+/** Names a container within one bucket, also in maps. */
+export function containerText({ writer, number, nonce }: ContainerId): string {
+  return `${writer}/${hexNumber(number)}-${nonce}`;
+}
+
+/** Key of a writer's state. */
+export function writerKey(writer: string): string {
+  return `${WRITERS_PREFIX}${writer}`;
+}
+
+/** The writer whose state has that key, or undefined. */
+export function parseWriterKey(key: string): string | undefined {
+  return WRITER.exec(key)?.groups?.['writer'];
+}
+
+/** Key of a writer's snapshot. */
+export function snapshotKey(writer: string, number: number): string {
+  return `${SNAPSHOTS_PREFIX}${writer}/${hexNumber(number)}`;
+}
+
+/** What the key of a snapshot says, or undefined if it is none. */
+export function parseSnapshotKey(key: string): { readonly writer: string; readonly number: number } | undefined {
+  const { writer, number } = SNAPSHOT.exec(key)?.groups ?? {};
+  return writer === undefined || number === undefined ? undefined : { writer, number: Number.parseInt(number, 16) };
+}
+
+function hexNumber(number: number): string {
+  return number.toString(16).padStart(12, '0');
+}
