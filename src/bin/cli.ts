@@ -2,12 +2,14 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Command, CommanderError } from 'commander';
 import { stringify } from 'yaml';
+import { ProgressText } from '../compose/operator/progress-text.ts';
 import { printable } from '../compose/operator/terminal.ts';
 import { UsageError } from '../compose/operator/usage-error.ts';
-import type { RunningRole } from '../compose/roles.ts';
+import type { RunningRole, Starting } from '../compose/roles.ts';
 import { FLAG_KEYS } from '../config/flags.ts';
 import type { Config } from '../config/load.ts';
 import { nearest } from '../config/nearest.ts';
+import { addDoctorCommand, type DoctorSurroundings } from './doctor-command.ts';
 import {
   type ConfigurationSurroundings,
   configurable,
@@ -21,8 +23,14 @@ import { addOperatorCommands, type OperatorSurroundings } from './operator-comma
 import { EXIT, runRole, type Surroundings } from './run-role.ts';
 
 /** What the program needs of the rest of the project and of the process. */
-export interface CliDependencies extends Surroundings, OperatorSurroundings, ConfigurationSurroundings {
-  readonly roles: Readonly<Record<'serve' | 'server' | 'worker', (config: Config) => Promise<RunningRole>>>;
+export interface CliDependencies
+  extends Surroundings,
+    OperatorSurroundings,
+    DoctorSurroundings,
+    ConfigurationSurroundings {
+  readonly roles: Readonly<
+    Record<'serve' | 'server' | 'worker', (config: Config, starting: Starting) => Promise<RunningRole>>
+  >;
   /** Whether the server at an address says that it serves. @throws if it cannot be reached. */
   readonly checkHealth: (target: string, timeoutMs: number) => Promise<boolean>;
 }
@@ -66,7 +74,10 @@ function createProgram(dependencies: CliDependencies, exit: (code: number) => vo
     const flags = FLAG_KEYS.filter((flag) => roles.includes(flag.roles));
     configurable(program.command(role, { isDefault }).description(help), flags).action(async (given) => {
       const config = load(given, dependencies);
-      exit(await runRole(() => dependencies.roles[role](config), dependencies, runOptionsOf(config)));
+      const progress = new ProgressText(dependencies);
+      const start = (signal: AbortSignal): Promise<RunningRole> =>
+        dependencies.roles[role](config, { signal, onProgress: (text) => progress.show(text) });
+      exit(await runRole(start, dependencies, runOptionsOf(config)));
     });
   };
   addRole('serve', 'server with an embedded worker (the default)', true);
@@ -75,6 +86,7 @@ function createProgram(dependencies: CliDependencies, exit: (code: number) => vo
   addConfigCommand(program, dependencies);
   addHealthCommand(program, dependencies, exit);
   addOperatorCommands(program, dependencies, () => exit(EXIT.failure));
+  addDoctorCommand(program, dependencies, () => exit(EXIT.failure));
   program
     .command('version')
     .description('print the version')

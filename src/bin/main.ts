@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { checkHealth } from '../compose/health.ts';
 import { openLocalStore } from '../compose/operator/open-local-store.ts';
+import { openS3Probe } from '../compose/operator/s3-doctor-probe.ts';
 import { serve, server, worker } from '../compose/roles.ts';
 import { runCli } from './cli.ts';
 import { notifyServiceManager } from './notify-service-manager.ts';
@@ -12,6 +13,7 @@ const exitCode = await runCli(process.argv.slice(2), {
   roles: { serve, server, worker },
   checkHealth,
   openLocalStore,
+  openS3Probe,
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   writeOut: (bytes) => writeOut(process.stdout, bytes),

@@ -24,29 +24,31 @@ export interface RunOptions extends ReadyOptions {
 /**
  * Starts a role and stays until it ends by itself or is told to.
  *
- * - The first signal stops it gracefully; one that comes during the start takes effect right after it.
+ * - The first signal stops it gracefully; one that comes during the start ends that where it waits for something, or else takes
+ *   effect right after it.
  * - The second aborts what is left, or the start, and makes the exit code a failure.
  * - A role that ends by itself with an error is stopped and makes it a failure too.
  *
  * @returns the exit code. @throws what starting throws.
  */
 export async function runRole(
-  start: () => Promise<RunningRole>,
+  start: (signal: AbortSignal) => Promise<RunningRole>,
   surroundings: Surroundings,
   options: RunOptions,
 ): Promise<number> {
   const first = Promise.withResolvers<'told'>();
   const second = Promise.withResolvers<'forced'>();
-  let isTold = false;
+  const told = new AbortController();
   const unsubscribe = surroundings.onStopSignal(() => {
-    if (isTold) second.resolve('forced');
+    if (told.signal.aborted) second.resolve('forced');
     else first.resolve('told');
-    isTold = true;
+    told.abort();
   });
   try {
-    const running = await Promise.race([start(), second.promise]);
+    const running = await Promise.race([startUnless(told.signal, start), second.promise]);
+    if (running === undefined) return EXIT.success;
     if (running === 'forced') return EXIT.failure;
-    if (!isTold) await announce(running, surroundings, options);
+    if (!told.signal.aborted) await announce(running, surroundings, options);
     const end = await Promise.race([running.done, first.promise]);
     if (end instanceof Error) surroundings.err(`gantry: ${end.message}\n`);
     report(await surroundings.notify('STOPPING=1'), surroundings);
@@ -72,6 +74,19 @@ export async function untilStopped<T>(
     return await work(stopping.signal);
   } finally {
     unsubscribe();
+  }
+}
+
+/** Undefined if the start was given up because it was told to. */
+async function startUnless(
+  told: AbortSignal,
+  start: (signal: AbortSignal) => Promise<RunningRole>,
+): Promise<RunningRole | undefined> {
+  try {
+    return await start(told);
+  } catch (error) {
+    if (told.aborted) return undefined;
+    throw error;
   }
 }
 

@@ -27,14 +27,22 @@ export interface RunningRole {
   readonly done: Promise<Error | undefined>;
 }
 
+/** Around a start. */
+export interface Starting {
+  /** Gives the start up, where it waits for something that may take long. */
+  readonly signal: AbortSignal;
+  /** Told how far it is, for people; undefined when there is nothing more to tell. */
+  readonly onProgress: (text: string | undefined) => void;
+}
+
 /** `gantry serve`: a server with an embedded worker, unless the configuration says otherwise. */
-export function serve(config: Config): Promise<RunningRole> {
-  return startServer(config, { hasWorker: config.embeddedWorker && !config.readOnly });
+export function serve(config: Config, starting: Starting): Promise<RunningRole> {
+  return startServer(config, { hasWorker: config.embeddedWorker && !config.readOnly }, starting);
 }
 
 /** `gantry server`: a server alone. */
-export function server(config: Config): Promise<RunningRole> {
-  return startServer(config, { hasWorker: false });
+export function server(config: Config, starting: Starting): Promise<RunningRole> {
+  return startServer(config, { hasWorker: false }, starting);
 }
 
 /** `gantry worker`: a worker for a server elsewhere. */

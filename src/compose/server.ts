@@ -25,7 +25,9 @@ import { WebServer } from '../web/web-server.ts';
 import { createCache } from './cache.ts';
 import { startEmbeddedWorker } from './embedded-worker-role.ts';
 import { createExecution } from './execution.ts';
-import type { ReadyInfo, RunningRole } from './roles.ts';
+import type { ReadyInfo, RunningRole, Starting } from './roles.ts';
+import { s3OptionsOf } from './s3-options.ts';
+import { StartProgress } from './start-progress.ts';
 import { openStores } from './stores.ts';
 
 /** Which parts a server has. */
@@ -42,13 +44,19 @@ interface Ground {
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
   readonly health: HealthState;
+  readonly progress: StartProgress;
+  /** Aborts when the start is given up. */
+  readonly starting: AbortSignal;
   /** Aborts when the stop begins. */
   readonly stopping: AbortController;
   readonly broken: PromiseWithResolvers<Error | undefined>;
 }
 
-/** Starts a server. What was started is stopped again if a later part fails. @throws as its parts do. */
-export async function startServer(config: Config, roles: ServerRoles): Promise<RunningRole> {
+/**
+ * Starts a server. What was started is stopped again if a later part fails, or if `starting.signal` aborts while S3 is waited for.
+ * @throws as its parts do.
+ */
+export async function startServer(config: Config, roles: ServerRoles, starting: Starting): Promise<RunningRole> {
   const clock = new SystemClock();
   const ground: Ground = {
     config,
@@ -58,12 +66,15 @@ export async function startServer(config: Config, roles: ServerRoles): Promise<R
     metrics: new Metrics(),
     lifecycle: new Lifecycle(clock),
     health: new HealthState(),
+    progress: new StartProgress(clock, starting.onProgress),
+    starting: starting.signal,
     stopping: new AbortController(),
     broken: Promise.withResolvers(),
   };
   try {
     return await assemble(ground, roles);
   } catch (error) {
+    ground.progress.end();
     ground.stopping.abort(error);
     await ground.lifecycle.stop(0);
     throw error;
@@ -71,13 +82,16 @@ export async function startServer(config: Config, roles: ServerRoles): Promise<R
 }
 
 async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole> {
-  const { config, clock, metrics, lifecycle, health, stopping } = ground;
+  const { config, clock, metrics, lifecycle, health, progress, stopping } = ground;
   metrics.addProcess();
+  const s3 = s3OptionsOf(config);
   const folder = await DataFolder.open(config.dataFolder);
   lifecycle.add('the data folder', () => folder.release());
+  // First, so that whoever waits can see what for.
+  const httpAddress = await startWeb(ground);
   const history = new MissHistory(clock, { maxActions: config.actionCache.missHistory });
   const { blobs, entries, control } = await openStores(folder, config, {
-    ...ground,
+    ...{ ...ground, s3, signal: ground.starting },
     onEntryEvicted: (hash, ageSeconds) => history.evicted(hash, ageSeconds),
   });
   const access = { authorizer: createAuthorizer(config), instances: createInstanceNames(config) };
@@ -116,13 +130,13 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
   metrics.gauge({ name: 'gantry_connections', help: 'Open gRPC connections.' }, () =>
     transports.reduce((sum, { connections }) => sum + connections, 0),
   );
-  const httpAddress = await startWeb(ground);
   // Side by side: after a restart clients are let in again while the worker still starts.
   const worker = roles.hasWorker
     ? startEmbeddedWorker(config, { ...ground, folder, open: () => open(EMBEDDED_WORKER) })
     : undefined;
   const [embedded, grpcAddress] = await Promise.all([worker, listen(ground, open(ANONYMOUS))]);
   health.set('', true);
+  progress.end();
   const ready: ReadyInfo = {
     grpcAddress,
     httpAddress,
@@ -209,11 +223,11 @@ async function listen({ config }: Ground, transport: GrpcJsServer): Promise<stri
   return hostAndPort({ address: address.host, port });
 }
 
-async function startWeb({ config, metrics, health, log, lifecycle }: Ground): Promise<string> {
+async function startWeb({ config, metrics, health, log, lifecycle, progress, stopping }: Ground): Promise<string> {
   const address = parseAddress(config.listen.http);
   invariant(address?.kind === 'tcp', 'the schema checks addresses');
   const notReadyReason = (): string | undefined =>
-    health.isServing('') === true ? undefined : 'the server is starting or stopping';
+    health.isServing('') === true ? undefined : stopping.signal.aborted ? 'the server is stopping' : progress.text;
   const web = new WebServer({ notReadyReason, metrics, log });
   lifecycle.add('HTTP', () => web.close());
   return web.listen(address);
@@ -225,10 +239,17 @@ function hostAndPort({ address, port }: Pick<AddressInfo, 'address' | 'port'>): 
 
 function notesOf(config: Config): readonly string[] {
   const notes: string[] = [];
+  if (config.s3.bucket !== '') notes.push(s3Note(config));
   if (config.readOnly) notes.push('read-only: uploads, action results and executions are refused');
   if (config.store.sync === 'none')
     notes.push('store.sync is none: blobs survive a crash of Gantry, not of the machine');
   return notes;
+}
+
+function s3Note({ s3 }: Config): string {
+  const where = s3.endpoint === '' ? s3.region : s3.endpoint;
+  const when = s3.durability === 's3' ? 'when the bucket has it' : 'when this machine has it (s3.durability is local)';
+  return `keeps everything in the bucket ${s3.bucket} (${where}); an upload is acknowledged ${when}`;
 }
 
 function onBroken({ log, broken }: Ground, error: unknown): void {

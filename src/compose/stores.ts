@@ -2,6 +2,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { MeteredBlobStore } from '../cas/metered-blob-store.ts';
+import type { BucketTier } from '../cas/s3/bucket-tier.ts';
+import type { S3Options } from '../cas/s3/s3-options.ts';
 import { LocalStore } from '../cas/segment/local-store.ts';
 import type { StoreControl, StoreEvents } from '../cas/segment/store-report.ts';
 import { MIN_SEGMENT_BYTES } from '../cas/segment/store-sizes.ts';
@@ -17,7 +19,9 @@ import type { Lifecycle } from '../system/lifecycle.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Random } from '../system/random.ts';
+import { openBucketTier } from './bucket-tier-role.ts';
 import type { OfflineStore } from './operator/offline-store.ts';
+import type { StartProgress } from './start-progress.ts';
 import { createStoreEvents, publishStoreCalls, publishStoreMetrics } from './store-metrics.ts';
 
 /** What everything else stores in. */
@@ -42,6 +46,11 @@ interface StoreGround {
 export interface StoresParts extends StoreGround {
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
+  readonly progress: StartProgress;
+  /** The bucket behind the local store, if there is one. */
+  readonly s3: S3Options | undefined;
+  /** Ends a start that waits for S3. */
+  readonly signal: AbortSignal;
   /** Told of entries that room was made of: SHA-256 of the key in hex, and the time since its last use. */
   readonly onEntryEvicted: (hash: string, ageSeconds: number) => void;
 }
@@ -61,33 +70,49 @@ const NO_LIMIT_BYTES = 2 ** 50;
 /** What was used that shortly before the server stopped is not thrown away: it will be promised still when it starts again. */
 const OFFLINE_RETENTION_MS = 600_000;
 
-/** Opens blobs and entries in the data folder; the lifecycle closes them. @throws as the store does. */
+/** What the local store promises if there is a bucket, which makes the longer promise: it may forget what the bucket has. */
+const CACHE_RETENTION_MS = 60_000;
+
+/** Opens blobs and entries in the data folder, and the bucket behind them; the lifecycle closes them. @throws as the stores do. */
 export async function openStores(folder: DataFolder, config: Config, parts: StoresParts): Promise<OpenedStores> {
-  const { clock, metrics, lifecycle, onEntryEvicted } = parts;
+  const { clock, metrics, lifecycle, onEntryEvicted, s3 } = parts;
   const counted = createStoreEvents(metrics);
   const events: StoreEvents = {
     ...counted,
     evicted: (eviction) => {
       counted.evicted(eviction);
-      if (eviction.what === 'entry') onEntryEvicted(eviction.hash, eviction.ageSeconds);
+      // With a bucket it is only a copy.
+      if (eviction.what === 'entry' && s3 === undefined) onEntryEvicted(eviction.hash, eviction.ageSeconds);
     },
   };
   const { store } = config;
+  const maxEntryBytes = config.actionCache.maxResultBytes + ENTRY_OVERHEAD_BYTES;
+  const retentionMs = store.minRetentionSeconds * 1000;
+  let tier: BucketTier | undefined;
   const local = await LocalStore.open(foldersIn(folder), {
     ...optionsOf(parts, events),
     sync: store.sync,
     maxBytes: store.maxSizeBytes,
     minFreeBytes: store.minFreeBytes,
-    minRetentionMs: store.minRetentionSeconds * 1000,
+    minRetentionMs: s3 === undefined ? retentionMs : Math.min(retentionMs, CACHE_RETENTION_MS),
     maxLeasedShare: store.maxLeasedShare,
-    maxEntryBytes: config.actionCache.maxResultBytes + ENTRY_OVERHEAD_BYTES,
+    maxEntryBytes,
+    // Until the bucket is known nothing may go that might be nowhere else.
+    ...(s3 && { guard: { mayEvict: (key) => tier?.mayEvict(key) ?? config.s3.durability === 's3' } }),
   });
   lifecycle.add('the store', () => local.close());
   await migrate(folder, local, parts.log);
   publishStoreMetrics(metrics, () => local.stats());
   const calls = new StoreCalls();
   publishStoreCalls(metrics, calls);
-  return { blobs: new MeteredBlobStore(local.blobs, calls, clock), entries: local.entries, control: local };
+  if (s3 !== undefined) {
+    tier = await openBucketTier(config, s3, {
+      ...{ ...parts, folder, local, maxEntryBytes },
+      onEntryForgotten: onEntryEvicted,
+    });
+  }
+  const { blobs, entries } = tier ?? local;
+  return { blobs: new MeteredBlobStore(blobs, calls, clock), entries, control: local };
 }
 
 /** Opens the store of a stopped server, to look at it. @throws precondition if a process owns the folder; unavailable. */

@@ -14,6 +14,8 @@ Gantry runs without any configuration. What you want to change can be set in thr
 One file can serve all roles. An unknown key is an error that names the nearest known one; \`gantry config check FILE\` reports everything that is wrong, with line and column, and \`gantry config print\` shows the result with all defaults.
 
 Units are in the names. A *size* is a number of bytes, or a number with \`B\`, \`kB\`, \`MB\`, \`GB\`, \`TB\` (powers of 1000) or \`KiB\`, \`MiB\`, \`GiB\`, \`TiB\` (powers of 1024): \`maxSizeBytes: 50GiB\`.
+
+A *secret* is never written into the file: it is \`{ env: NAME }\` or \`{ file: PATH }\`, and read when it is needed. Its own variable may hold it, which is then the \`NAME\`.
 `;
 
 /** The reference of all keys, as Markdown. */

@@ -24,6 +24,19 @@ export const FLAG_KEYS: readonly FlagKey[] = [
     help: 'limit of the blob store, like 50GiB',
     roles: 'server',
   },
+  { syntax: '--s3-bucket <name>', path: 's3.bucket', help: 'bucket that keeps everything for good', roles: 'server' },
+  {
+    syntax: '--s3-prefix <prefix>',
+    path: 's3.prefix',
+    help: 'begins the keys of all objects in it',
+    roles: 'server',
+  },
+  {
+    syntax: '--s3-endpoint <url>',
+    path: 's3.endpoint',
+    help: 'S3 server other than AWS: http(s)://HOST:PORT',
+    roles: 'server',
+  },
   {
     syntax: '--read-only [true|false]',
     path: 'readOnly',

@@ -12,7 +12,7 @@ describe('CONFIGURATION_KEYS', () => {
   it('has a variable name, a type, a default and a sentence for every key', () => {
     for (const key of CONFIGURATION_KEYS) {
       const where = key.path.join('.');
-      assert.match(key.environment, /^GANTRY_[A-Z_]+$/);
+      assert.match(key.environment, /^GANTRY_[A-Z0-9_]+$/);
       assert.notEqual(key.type, '', where);
       assert.notEqual(key.default, '', where);
       assert.match(key.description, /^[^a-z].*[.)]$/s, where);
@@ -45,6 +45,9 @@ describe('CONFIGURATION_KEYS', () => {
         'instanceNames',
         'store.sync',
         'worker.platform',
+        's3.credentials.accessKeyId',
+        's3.credentials.secretAccessKey',
+        's3.maxSmallPacksPerSecond',
       ].map((path) => {
         const { type, range, default: byDefault } = keyOf(path);
         return [type, range, byDefault];
@@ -57,6 +60,9 @@ describe('CONFIGURATION_KEYS', () => {
         ['kind: any or kind: list', '', '{"kind":"any"}'],
         ['group or none', '', 'group'],
         ['list', '', '[]'],
+        ['text or secret', '', 'empty'],
+        ['secret', '', 'empty'],
+        ['number', '0.1 to 1000', '4'],
       ],
     );
   });

@@ -14,7 +14,9 @@ export interface ConfigurationKey {
   readonly description: string;
   /** How text, from a variable or a flag, is read: as it is, or as YAML. */
   readonly isText: boolean;
-  /** For people: `size`, `seconds`, `number`, `text`, `true or false`, the alternatives, or `list`. */
+  /** A variable that sets it is where it is read from, when it is needed. */
+  readonly isSecret: boolean;
+  /** For people: `size`, `seconds`, `number`, `text`, `secret`, `true or false`, the alternatives, or `list`. */
   readonly type: string;
   /** For people; empty if there is none beyond the type. */
   readonly range: string;
@@ -104,6 +106,7 @@ function keyOf(node: Node, path: readonly string[]): ConfigurationKey {
     environment: environmentName(path),
     description: node.description ?? '',
     isText: node.type === 'string',
+    isSecret: node.unit === 'secret' || node.unit === 'text or secret',
     type: typeOf(node),
     range: rangeOf(node),
     default: valueText(node.default, node.unit),
@@ -117,7 +120,7 @@ function upperSnake(name: string): string {
 function typeOf(node: Node): string {
   if (node.enum !== undefined) return node.enum.join(' or ');
   if (node.const !== undefined) return String(node.const);
-  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ');
+  if (node.anyOf !== undefined && node.unit === undefined) return node.anyOf.map(typeOf).join(' or ');
   if (node.oneOf !== undefined)
     return node.oneOf.map((each) => `kind: ${each.properties?.['kind']?.const}`).join(' or ');
   if (node.unit !== undefined) return node.unit === 'bytes' ? 'size' : node.unit;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Config, childEnvironment, isReadinessAwaited, type LoadOptions, loadConfig } from './load.ts';
+import { type Config, childEnvironment, isReadinessAwaited, type LoadOptions, loadConfig, readSecret } from './load.ts';
 
 const machine = { cpus: 6, homeFolder: '/home/ann', hostName: 'build-1' };
 
@@ -189,6 +189,75 @@ describe('loadConfig', () => {
   it('law: a printed configuration loads as the same configuration', () => {
     const config = configOf({ environment: { GANTRY_INSTANCE_NAMES: '{kind: list, names: [main]}' } });
     assert.deepEqual(configOf({ file: fileOf(JSON.stringify(config)) }), config);
+  });
+});
+
+describe('the configuration of S3', () => {
+  it('finds the region in the file, else where AWS says', () => {
+    const regionIn = (environment: Readonly<Record<string, string>>) => configOf({ environment }).s3.region;
+    assert.equal(regionIn({ GANTRY_S3_REGION: 'auto', AWS_REGION: 'eu-west-1' }), 'auto');
+    assert.equal(regionIn({ AWS_REGION: 'eu-west-1', AWS_DEFAULT_REGION: 'eu-west-2' }), 'eu-west-1');
+    assert.equal(regionIn({ AWS_REGION: '', AWS_DEFAULT_REGION: 'eu-west-2' }), 'eu-west-2');
+    assert.equal(regionIn({}), 'us-east-1');
+  });
+
+  it('decides how much may wait for it', () => {
+    const backlogOf = (store: string) =>
+      configOf({ environment: { GANTRY_STORE_MAX_SIZE_BYTES: store } }).s3.maxBacklogBytes;
+    assert.equal(backlogOf('1TiB'), 2 * 1024 ** 3);
+    assert.equal(backlogOf('16MiB'), 4 * 1024 ** 2);
+  });
+
+  it('makes paths of files absolute', () => {
+    const credentials = '{ accessKeyId: a, secretAccessKey: { file: ~/secret }, sessionToken: { env: T } }';
+    const folder = mkdtempSync(join(tmpdir(), 'gantry-config-'));
+    try {
+      const file = join(folder, 'gantry.yaml');
+      writeFileSync(file, `s3: { certificateAuthoritiesFile: ~/ca.pem, credentials: ${credentials} }`);
+      const { s3 } = configOf({ file });
+      assert.equal(s3.certificateAuthoritiesFile, '/home/ann/ca.pem');
+      assert.deepEqual(s3.credentials, {
+        accessKeyId: 'a',
+        secretAccessKey: { file: '/home/ann/secret' },
+        sessionToken: { env: 'T' },
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('leaves secrets in their variables', () => {
+    const environment = {
+      GANTRY_S3_CREDENTIALS_ACCESS_KEY_ID: 'id: 1',
+      GANTRY_S3_CREDENTIALS_SECRET_ACCESS_KEY: '0x1F',
+    };
+    const config = configOf({ environment });
+    assert.doesNotMatch(JSON.stringify(config), /id: 1|0x1F/);
+    const { accessKeyId, secretAccessKey } = config.s3.credentials;
+    assert.ok(typeof accessKeyId === 'object' && typeof secretAccessKey === 'object');
+    assert.equal(readSecret(accessKeyId, environment), 'id: 1');
+    assert.equal(readSecret(secretAccessKey, environment), '0x1F');
+  });
+});
+
+describe('readSecret', () => {
+  it('reads variables and files, without the end of the line', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'gantry-config-'));
+    try {
+      const file = join(folder, 'secret');
+      writeFileSync(file, 'from a file\n');
+      assert.equal(readSecret({ file }, {}), 'from a file');
+      assert.equal(readSecret({ env: 'A' }, { A: 'from a variable' }), 'from a variable');
+      writeFileSync(file, '\n');
+      assert.throws(() => readSecret({ file }, {}), { message: `the file "${file}" is empty` });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('names what is missing', () => {
+    assert.throws(() => readSecret({ env: 'A' }, {}), { message: 'the variable A is not set' });
+    assert.throws(() => readSecret({ file: '/nonexistent' }, {}), /the file "\/nonexistent" cannot be read \(ENOENT\)/);
   });
 });
 

@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, homedir, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type Document, LineCounter, parseDocument } from 'yaml';
+import { systemCode } from '../errors.ts';
 import { CONFIGURATION_KEYS, ENVIRONMENT_PREFIX, environmentName, namesUnder, readText } from './keys.ts';
 import { nearest } from './nearest.ts';
 import { REMOVED_KEYS } from './removed-keys.ts';
-import { configurationSchema, type ParsedConfiguration } from './schema.ts';
+import type { SecretSource } from './s3-connection-schema.ts';
+import { backlogBytesOf, configurationSchema, type ParsedConfiguration } from './schema.ts';
 
 /** A configuration in which everything is decided; frozen all the way down. */
 export type Config = DeepReadonly<
@@ -81,8 +83,28 @@ export function loadConfig(options: LoadOptions = {}): Loaded {
     const locate: Locate = (path) => overrideAt(overrides, path)?.source ?? source.locate(path);
     return { ok: false, problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, locate)) };
   }
-  const config = fillIn(parsed.data, options.machine ?? thisMachine(), environment['XDG_STATE_HOME']);
+  const config = fillIn(parsed.data, options.machine ?? thisMachine(), environment);
   return { ok: true, config: deepFreeze(config), warnings: variables.warnings };
+}
+
+/**
+ * The secret behind a reference; line ends at its end do not belong to it. Secrets are read when they are needed and are in no
+ * `Config`: that is printed, and handed to workers.
+ * @throws Error naming the variable or file, never what is in it.
+ */
+export function readSecret(secret: SecretSource, environment: Environment = process.env): string {
+  const text = 'env' in secret ? environment[secret.env] : readSecretFile(secret.file);
+  const value = text?.trimEnd() ?? '';
+  if (value !== '') return value;
+  throw new Error('env' in secret ? `the variable ${secret.env} is not set` : `the file "${secret.file}" is empty`);
+}
+
+function readSecretFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new Error(`the file "${file}" cannot be read (${systemCode(error) ?? 'unknown error'})`, { cause: error });
+  }
 }
 
 /** Whether a service manager waits to be told that this process is ready (`sd_notify`). */
@@ -166,7 +188,9 @@ function readVariables(environment: Environment) {
     if (!text || !name.startsWith(ENVIRONMENT_PREFIX) || name === FILE_VARIABLE) continue;
     const key = known.get(name);
     if (key !== undefined) {
-      overrides.push({ path: key.path, value: readText(key, text), source: name });
+      // A secret stays in the variable, and the configuration says where it is.
+      const value = key.isSecret ? { env: name } : readText(key, text);
+      overrides.push({ path: key.path, value, source: name });
       continue;
     }
     const removedPath = removed.get(name);
@@ -208,7 +232,8 @@ function unknownKey(name: string, section: readonly PropertyKey[]): string {
   return near === undefined ? 'there is no such key' : `there is no such key; did you mean ${near}?`;
 }
 
-function fillIn(parsed: ParsedConfiguration, machine: Machine, xdgStateHome: string | undefined): Config {
+function fillIn(parsed: ParsedConfiguration, machine: Machine, environment: Environment): Config {
+  const xdgStateHome = environment['XDG_STATE_HOME'];
   const stateFolder = xdgStateHome?.startsWith('/') ? xdgStateHome : resolve(machine.homeFolder, '.local/state');
   const absolute = (path: string, dataFolder: string): string =>
     resolve(
@@ -218,10 +243,23 @@ function fillIn(parsed: ParsedConfiguration, machine: Machine, xdgStateHome: str
         .replace(/^\$DATA_FOLDER(?=\/|$)/, () => dataFolder),
     );
   const dataFolder = absolute(parsed.dataFolder, '$DATA_FOLDER');
-  const { worker } = parsed;
+  const located = <T extends string | SecretSource>(secret: T): T | SecretSource =>
+    typeof secret === 'object' && 'file' in secret ? { file: absolute(secret.file, dataFolder) } : secret;
+  const { worker, s3 } = parsed;
   return {
     ...parsed,
     dataFolder,
+    s3: {
+      ...s3,
+      region: s3.region === '$AWS_REGION' ? regionOf(environment) : s3.region,
+      certificateAuthoritiesFile: s3.certificateAuthoritiesFile && absolute(s3.certificateAuthoritiesFile, dataFolder),
+      credentials: {
+        accessKeyId: located(s3.credentials.accessKeyId),
+        secretAccessKey: located(s3.credentials.secretAccessKey),
+        sessionToken: located(s3.credentials.sessionToken),
+      },
+      maxBacklogBytes: backlogBytesOf(parsed),
+    },
     worker: {
       ...worker,
       folder: absolute(worker.folder, dataFolder),
@@ -229,6 +267,11 @@ function fillIn(parsed: ParsedConfiguration, machine: Machine, xdgStateHome: str
       slots: worker.slots === 'cpus' ? machine.cpus : worker.slots,
     },
   };
+}
+
+/** Where AWS says that this process is; what the SDK would take by itself, but so that it can be printed. */
+function regionOf(environment: Environment): string {
+  return environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'] || 'us-east-1';
 }
 
 function deepFreeze<T>(value: T): T {

@@ -2,8 +2,10 @@ import { z } from 'zod';
 import { grpcAddress, httpAddress } from './address.ts';
 import { execution } from './execution-schema.ts';
 import { limits, rpc } from './limits-schema.ts';
+import { incompleteCredentials } from './s3-connection-schema.ts';
+import { s3 } from './s3-schema.ts';
 import { actionCache, store } from './store-schema.ts';
-import { seconds } from './units.ts';
+import { formatSize, GIB, seconds } from './units.ts';
 import { worker } from './worker-schema.ts';
 
 /** A name for an address space of a client: segments of visible characters. The server checks the rest (R-XC-03). */
@@ -80,6 +82,7 @@ const sections = z.strictObject({
   instanceNames,
   listen,
   store,
+  s3,
   actionCache,
   limits,
   rpc,
@@ -98,6 +101,12 @@ const ORDERED = [
   ['rpc.streamWindowBytes', 'rpc.connectionWindowBytes'],
 ] as const;
 
+/** Most that may wait for S3, as a part of the local store: what waits cannot be evicted. */
+const MAX_BACKLOG_SHARE = 1 / 4;
+
+/** What may wait for S3 if nothing is said of it. */
+const DEFAULT_BACKLOG_BYTES = 2 * GIB;
+
 /** The whole configuration file; one for all roles. Defaults, ranges and reasons live here and nowhere else. */
 export const configurationSchema = sections.superRefine((value, context) => {
   for (const [low, high] of ORDERED) {
@@ -105,7 +114,24 @@ export const configurationSchema = sections.superRefine((value, context) => {
     if (valueAt(value, path) <= valueAt(value, high.split('.'))) continue;
     context.addIssue({ code: 'custom', path, message: `must not be above ${high}` });
   }
+  const mostBytes = maxBacklogOf(value.store.maxSizeBytes);
+  if (value.s3.maxBacklogBytes > mostBytes) {
+    const message = `must not be above a quarter of store.maxSizeBytes, ${formatSize(mostBytes)}`;
+    context.addIssue({ code: 'custom', path: ['s3', 'maxBacklogBytes'], message });
+  }
+  for (const [key, message] of incompleteCredentials(value.s3.credentials)) {
+    context.addIssue({ code: 'custom', path: ['s3', 'credentials', key], message });
+  }
 });
+
+/** `s3.maxBacklogBytes` with its default decided. */
+export function backlogBytesOf({ s3: { maxBacklogBytes }, store: { maxSizeBytes } }: ParsedConfiguration): number {
+  return maxBacklogBytes === 0 ? Math.min(DEFAULT_BACKLOG_BYTES, maxBacklogOf(maxSizeBytes)) : maxBacklogBytes;
+}
+
+function maxBacklogOf(storeBytes: number): number {
+  return Math.floor(storeBytes * MAX_BACKLOG_SHARE);
+}
 
 /** The number under a path of keys. */
 function valueAt(value: unknown, path: readonly string[]): number {

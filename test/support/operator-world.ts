@@ -7,6 +7,7 @@ import { casMethods } from '../../src/cas/cas-service.ts';
 import { MemoryBlobStore } from '../../src/cas/memory-blob-store.ts';
 import { Uploads } from '../../src/cas/uploads.ts';
 import type { OpenLocalStore } from '../../src/compose/operator/offline-store.ts';
+import type { OpenS3Probe } from '../../src/compose/operator/s3-doctor-probe.ts';
 import { actionKeyText } from '../../src/digest/action-key.ts';
 import { type Digest, digestFromWire } from '../../src/digest/digest.ts';
 import { digestOf } from '../../src/digest/hasher.ts';
@@ -34,6 +35,8 @@ export interface CliRun {
 export interface CliProcess {
   readonly isTerminal?: { readonly out: boolean; readonly err: boolean };
   readonly openLocalStore?: OpenLocalStore;
+  readonly openS3Probe?: OpenS3Probe;
+  readonly environment?: Readonly<Record<string, string>>;
   /** Is told of what is written to standard error. */
   readonly onErr?: (text: string) => void;
   /** Takes the handler of signals. */
@@ -134,6 +137,7 @@ export async function runProgram(args: readonly string[], around: CliProcess = {
     roles: { serve: noRole, server: noRole, worker: noRole },
     checkHealth: () => Promise.resolve(true),
     openLocalStore: around.openLocalStore ?? (() => Promise.reject(new Error('no store was asked for'))),
+    openS3Probe: around.openS3Probe ?? noBucket,
     out: (text) => {
       out += text;
     },
@@ -152,9 +156,13 @@ export async function runProgram(args: readonly string[], around: CliProcess = {
       return () => undefined;
     },
     notify: () => Promise.resolve(undefined),
-    environment: {},
+    environment: around.environment ?? {},
   });
   return { code, out, err };
+}
+
+function noBucket(): never {
+  throw new Error('no bucket was asked for');
 }
 
 function noRole(): Promise<never> {

@@ -1,0 +1,196 @@
+import { isKind, ReapiError, throwIfAborted } from '../../errors.ts';
+import { sleep } from '../../system/clock.ts';
+import { identifyBucket } from './bucket-identity.ts';
+import type { BucketTierHost, BucketTierOptions } from './bucket-tier.ts';
+import type { Container } from './containers.ts';
+import type { TierParts } from './tier-parts.ts';
+import { untilStored } from './until-stored.ts';
+
+/** How often the index is compared with all that is in the bucket. */
+const COMPARE_INTERVAL_MS = 3_600_000;
+
+/** How often the index is written down. */
+const SNAPSHOT_INTERVAL_MS = 600_000;
+
+/** After a refresh that failed the next one comes that soon. */
+const RETRY_MS = 2000;
+
+/** What a tier does by itself: getting in touch with the bucket, news of others, collecting, writing the index down. */
+export class BucketMaintenance {
+  readonly #parts: TierParts;
+  readonly #host: BucketTierHost;
+  readonly #options: BucketTierOptions;
+  readonly #stopping = new AbortController();
+  readonly #jobs = new Set<Promise<void>>();
+  #bucket: string | undefined;
+  #isConnected = false;
+  #isCollecting = false;
+  #comparedMs = 0;
+  #snapshotMs: number;
+
+  constructor(parts: TierParts, host: BucketTierHost, options: BucketTierOptions) {
+    this.#parts = parts;
+    this.#host = host;
+    this.#options = options;
+    this.#bucket = parts.expectedBucket;
+    this.#snapshotMs = host.clock.monotonicMs();
+  }
+
+  /** Gets in touch with the bucket, and starts what runs from then on. @throws precondition; cancelled. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { clock, random, log } = this.#host;
+    const failed = (error: unknown): void => log.warn({ err: error }, 'waiting for S3');
+    const either = AbortSignal.any([signal, this.#stopping.signal]);
+    const first = (): Promise<unknown> => finalUnless(['unavailable'], () => this.#connect(either));
+    try {
+      if (this.#parts.expectedBucket === undefined) {
+        const error = await untilStored(first, { clock, random, failed }, either);
+        if (error !== undefined) throw error;
+      } else {
+        await this.#connect(either);
+      }
+    } catch (error) {
+      if (this.#parts.expectedBucket === undefined || !isKind(error, 'unavailable')) throw error;
+      log.warn({ err: error }, 'S3 is out of reach: starting with what this machine knows');
+    }
+    this.#run(() => this.#refreshLoop());
+  }
+
+  /** Stores what can be stored within `graceMs`, and stops what runs. */
+  async stop(graceMs: number): Promise<void> {
+    const { clock, log } = this.#host;
+    if (this.#isConnected && graceMs > 0) {
+      const timeout = new AbortController();
+      const flushed = this.#parts.packs.flush();
+      await Promise.race([flushed.finally(() => timeout.abort()), sleep(clock, graceMs, timeout.signal)]).catch(
+        (error: unknown) => log.debug({ err: error }, 'storing the rest ended'),
+      );
+    }
+    this.#stopping.abort(new ReapiError('unavailable', 'the S3 tier is closed'));
+    await Promise.all(this.#jobs);
+  }
+
+  /** Writes the index down for the next start. After everything has stopped. */
+  async writeDown(): Promise<void> {
+    const { log } = this.#host;
+    if (this.#bucket === undefined) return;
+    try {
+      await this.#parts.snapshots.write(this.#bucket);
+      await this.#parts.folder.markStopped();
+    } catch (error) {
+      log.warn(
+        { err: error },
+        'the index of the bucket could not be written down; the next start reads it from the bucket',
+      );
+    }
+  }
+
+  async #connect(signal: AbortSignal): Promise<void> {
+    const { objects, refresh, index, numbers, condemnations, connected } = this.#parts;
+    const { random, clock, log, onProgress } = this.#host;
+    const bucket = await identifyBucket(objects, random, signal);
+    if (this.#bucket !== undefined && this.#bucket !== bucket) {
+      log.error({}, 'the bucket is another one than before: what was known of it is forgotten');
+      for (const container of [...index.containers]) index.forget(container);
+    }
+    this.#bucket = bucket;
+    const remembered = [...index.containers].flatMap(({ id, remembered: keepSinceSeconds }) =>
+      keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
+    );
+    const { condemned } = await refresh.compare(signal, onProgress);
+    for (const { id } of index.containers) numbers.saw(id);
+    const learned = [...condemned, ...condemnations.learn(remembered), ...(await refresh.run(signal))];
+    this.#comparedMs = clock.monotonicMs();
+    this.#isConnected = true;
+    connected();
+    this.#empty(learned);
+    this.#findPending();
+  }
+
+  /** Compares the local tier with the index, without anybody waiting for it. */
+  #findPending(): void {
+    const { pending, entries } = this.#parts;
+    const { signal } = this.#stopping;
+    const adopt = (key: string, value: Uint8Array, writtenMs: number): Promise<void> =>
+      entries.adopt(key, value, writtenMs, signal);
+    this.#run(() => pending.findAll(adopt));
+  }
+
+  async #refreshLoop(): Promise<void> {
+    const { clock, log } = this.#host;
+    const { signal } = this.#stopping;
+    for (let pauseMs = this.#options.refreshMs / 2; !signal.aborted; ) {
+      await sleep(clock, pauseMs, signal);
+      pauseMs = this.#options.refreshMs / 2;
+      try {
+        await this.#refresh(signal);
+      } catch (error) {
+        throwIfAborted(signal);
+        log.warn({ err: error }, 'news of the bucket could not be read; it is tried again');
+        pauseMs = Math.min(pauseMs, RETRY_MS);
+      }
+    }
+  }
+
+  async #refresh(signal: AbortSignal): Promise<void> {
+    const { refresh } = this.#parts;
+    const { clock } = this.#host;
+    if (!this.#isConnected) return this.#connect(signal);
+    this.#empty(await refresh.run(signal));
+    if (clock.monotonicMs() - this.#comparedMs >= COMPARE_INTERVAL_MS) await this.#compare(signal);
+    if (this.#isCollecting) return;
+    this.#isCollecting = true;
+    this.#run(async () => {
+      try {
+        await this.#collect(signal);
+      } finally {
+        this.#isCollecting = false;
+      }
+    });
+  }
+
+  async #compare(signal: AbortSignal): Promise<void> {
+    const { condemned, lostRows } = await this.#parts.refresh.compare(signal);
+    this.#comparedMs = this.#host.clock.monotonicMs();
+    this.#empty(condemned);
+    // What this machine still has of it goes back into the bucket.
+    if (lostRows > 0) this.#findPending();
+  }
+
+  async #collect(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#host;
+    await this.#parts.collector.run(signal);
+    if (this.#bucket === undefined || clock.monotonicMs() - this.#snapshotMs < SNAPSHOT_INTERVAL_MS) return;
+    this.#snapshotMs = clock.monotonicMs();
+    const sizeBytes = await this.#parts.snapshots.write(this.#bucket);
+    await this.#parts.snapshots.share(sizeBytes, signal);
+  }
+
+  #empty(containers: readonly Container[]): void {
+    const { condemnations } = this.#parts;
+    if (containers.length === 0) return;
+    this.#run(async () => {
+      for (const container of containers) await condemnations.empty(container, this.#stopping.signal);
+    });
+  }
+
+  #run(work: () => Promise<void>): void {
+    const job = work()
+      .catch((error: unknown) => {
+        if (!this.#stopping.signal.aborted) this.#host.log.error({ err: error }, 'a job of the S3 tier failed');
+      })
+      .finally(() => this.#jobs.delete(job));
+    this.#jobs.add(job);
+  }
+}
+
+/** Turns errors of other kinds into answers, so that trying again ends with them. */
+async function finalUnless(kinds: readonly string[], attempt: () => Promise<void>): Promise<unknown> {
+  try {
+    await attempt();
+    return undefined;
+  } catch (error) {
+    if (error instanceof ReapiError && kinds.includes(error.kind)) throw error;
+    return error;
+  }
+}

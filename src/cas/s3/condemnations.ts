@@ -1,0 +1,178 @@
+import type { Clock } from '../../system/clock.ts';
+import type { Log } from '../../system/log.ts';
+import { ENTRY_KIND } from '../segment/log/format.ts';
+import { RowKey } from '../segment/record-index/row-key.ts';
+import type { BucketIndex, IndexedRow } from './bucket-index.ts';
+import type { BucketTime } from './bucket-time.ts';
+import type { Container } from './containers.ts';
+import type { CopyForward } from './copy-forward.ts';
+import { encodeEntryBody } from './entry-body.ts';
+import { type Condemnation, REMOVAL_RECORD_KIND } from './pack-format.ts';
+import type { PackWriter } from './pack-writer.ts';
+import type { Promises } from './promises.ts';
+
+/** How long condemnations and removals may wait for company: nobody waits for them. */
+const PATIENCE_MS = 1000;
+
+/** The body of a removal that takes the place of an entry whose key nobody keeps; it is never looked at. */
+const NO_KEY_BODY = encodeEntryBody('', new Uint8Array(), 0);
+
+/** What condemning stands on. */
+export interface CondemnationsParts {
+  readonly index: BucketIndex;
+  readonly packs: PackWriter;
+  readonly copies: CopyForward;
+  readonly promises: Promises;
+  readonly time: BucketTime;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told of what is forgotten because it was not used: kind, hash as in the index, seconds since its last use. */
+  readonly onForgotten: (row: IndexedRow, ageSeconds: number) => void;
+}
+
+/**
+ * Containers that are to go. A condemnation is a record in a pack. Every server that reads it copies forward what it promised, or saw used
+ * since the time the condemnation names, and forgets the rest; the object stays for two refreshes and a lease
+ * (`Collector`), so that nothing is gone that anybody was promised.
+ */
+export class Condemnations {
+  readonly #parts: CondemnationsParts;
+
+  constructor(parts: CondemnationsParts) {
+    this.#parts = parts;
+  }
+
+  /** Condemnations that were read. @returns containers that were not known to be condemned. */
+  learn(condemnations: readonly Condemnation[]): readonly Container[] {
+    const { index, clock } = this.#parts;
+    const learned: Container[] = [];
+    const now = clock.monotonicMs();
+    for (const { id, keepSinceSeconds } of condemnations) {
+      const container = index.containers.find(id);
+      if (container === undefined || container.condemned !== undefined) continue;
+      container.condemned = { keepSinceSeconds, learnedMs: now, publishedMs: now };
+      learned.push(container);
+    }
+    return learned;
+  }
+
+  /** Copies forward what is needed of a condemned container and forgets the rest. @throws cancelled; unavailable. */
+  async empty(container: Container, signal: AbortSignal): Promise<void> {
+    const keepSince = container.condemned?.keepSinceSeconds ?? 0;
+    await this.#parts.copies.copy(this.#sort(container, keepSince), signal);
+  }
+
+  /**
+   * Condemns containers of this server, or of one that is dead: first what is needed of them is copied forward, so that the bucket alone
+   * holds all of it at any time. Condemnations that are still in force are repeated, as the packs they stand in may be among
+   * the condemned.
+   * @throws cancelled; unavailable.
+   */
+  async condemn(containers: readonly Container[], keepSinceSeconds: number, signal: AbortSignal): Promise<void> {
+    const { copies, index, packs } = this.#parts;
+    for (const container of containers) {
+      await copies.copy(this.#neededRows(container, keepSinceSeconds), signal);
+    }
+    const inForce = [...index.containers].filter(({ condemned }) => condemned !== undefined);
+    await Promise.all([
+      ...inForce.map(({ id, condemned }) => this.#write({ id, keepSinceSeconds: condemned?.keepSinceSeconds ?? 0 })),
+      ...containers.map((container) =>
+        this.#write({ id: container.id, keepSinceSeconds }, () => this.#condemned(container, keepSinceSeconds)),
+      ),
+      packs.flush(),
+    ]);
+    // What was promised between the copying and the condemnation.
+    for (const container of containers) await this.empty(container, signal);
+  }
+
+  /**
+   * To be called before the state of this server is published; what it returns, after that worked. What had been condemned before
+   * is known to all who read the state: from then on time counts.
+   */
+  publishing(): () => void {
+    const { index, clock } = this.#parts;
+    const unpublished = [...index.containers].filter((container) => isUnpublished(container));
+    return () => {
+      for (const { condemned } of unpublished) {
+        if (condemned !== undefined) condemned.publishedMs = clock.monotonicMs();
+      }
+    };
+  }
+
+  #condemned(container: Container, keepSinceSeconds: number): void {
+    container.condemned ??= {
+      keepSinceSeconds,
+      learnedMs: this.#parts.clock.monotonicMs(),
+      publishedMs: undefined,
+    };
+  }
+
+  #write(condemnation: Condemnation, stored: () => void = () => undefined): Promise<void> {
+    return this.#parts.packs.add({
+      bytes: 0,
+      patienceMs: PATIENCE_MS,
+      build: (builder) => {
+        builder.condemn(condemnation);
+        return undefined;
+      },
+      stored,
+    });
+  }
+
+  #neededRows(container: Container, keepSinceSeconds: number): readonly IndexedRow[] {
+    const oldestSeconds = this.#oldestSeconds();
+    return this.#parts.index.rowsOf(container).filter((row) => this.#isNeeded(row, keepSinceSeconds, oldestSeconds));
+  }
+
+  /** The rows that are needed; the others are forgotten. */
+  #sort(container: Container, keepSinceSeconds: number): readonly IndexedRow[] {
+    const { index, time, onForgotten } = this.#parts;
+    const needed: IndexedRow[] = [];
+    const oldestSeconds = this.#oldestSeconds();
+    for (const row of index.rowsOf(container)) {
+      if (this.#isNeeded(row, keepSinceSeconds, oldestSeconds)) {
+        needed.push(row);
+        continue;
+      }
+      index.drop(row);
+      if (row.entry?.isRemoval !== true) onForgotten(row, time.now() - row.touched);
+      if (oldestSeconds <= row.touched) this.#hideOlder(row);
+    }
+    return needed;
+  }
+
+  #isNeeded({ touched, entry }: IndexedRow, keepSinceSeconds: number, oldestSeconds: number): boolean {
+    if (entry?.isRemoval === true) return oldestSeconds <= touched;
+    return touched >= keepSinceSeconds || this.#parts.promises.isLeased(touched);
+  }
+
+  /** A value that is forgotten must not uncover an older one, should the index be rebuilt from the bucket. */
+  #hideOlder({ hash, entry, touched }: IndexedRow): void {
+    const { packs, index, log } = this.#parts;
+    if (entry === undefined || entry.isRemoval || !entry.hasPredecessor) return;
+    const removal = { version: entry.version, isRemoval: true, hasPredecessor: true };
+    const added = packs.add({
+      bytes: NO_KEY_BODY.length,
+      patienceMs: PATIENCE_MS,
+      build: (builder) => builder.addEntryBody(REMOVAL_RECORD_KIND, hash, NO_KEY_BODY, entry.version),
+      stored: (container, place) => {
+        if (place === undefined) return;
+        index.putEntry(new RowKey().setHex(ENTRY_KIND, hash), { container, ...place }, removal, touched);
+      },
+    });
+    added.catch((error: unknown) => log.warn({ err: error, hash }, 'the removal of an entry could not be written'));
+  }
+
+  /** When the oldest pack that stays was written: it may hold values of that time. */
+  #oldestSeconds(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { createdSeconds, condemned, digest } of this.#parts.index.containers) {
+      if (condemned === undefined && digest === undefined) oldest = Math.min(oldest, createdSeconds);
+    }
+    return oldest;
+  }
+}
+
+function isUnpublished({ condemned }: Container): boolean {
+  return condemned !== undefined && condemned.publishedMs === undefined;
+}

@@ -1,0 +1,198 @@
+import { isKind, ReapiError } from '../../errors.ts';
+import type { Clock } from '../../system/clock.ts';
+import type { Log } from '../../system/log.ts';
+import type { BucketIndex } from './bucket-index.ts';
+import type { BucketTime } from './bucket-time.ts';
+import type { Condemnations } from './condemnations.ts';
+import type { ContainerLoader } from './container-loader.ts';
+import type { ContainerNumbers } from './container-numbers.ts';
+import type { Container } from './containers.ts';
+import {
+  beforeContainer,
+  PACKS_PREFIX,
+  packsOf,
+  parseContainerKey,
+  parseWriterKey,
+  WRITERS_PREFIX,
+  writerKey,
+} from './object-names.ts';
+import type { ObjectInfo, ObjectStore } from './object-store.ts';
+import type { Peer, Peers } from './peers.ts';
+import type { Promises } from './promises.ts';
+import { decodeWriterState, encodeWriterState, MAX_STATE_BYTES } from './writer-state.ts';
+
+/** What refreshing stands on. */
+export interface RefreshParts {
+  readonly objects: ObjectStore;
+  readonly index: BucketIndex;
+  readonly loader: ContainerLoader;
+  readonly condemnations: Condemnations;
+  readonly peers: Peers;
+  readonly promises: Promises;
+  readonly numbers: ContainerNumbers;
+  readonly time: BucketTime;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What this server tells the others of itself. */
+export interface RefreshOptions {
+  readonly refreshSeconds: number;
+}
+
+/** How far a comparison with the bucket is. */
+export interface RecoveryProgress {
+  /** Objects that were listed. */
+  readonly listed: number;
+  /** Of those that were not known, how many have been read, and how many there are. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What a comparison with the bucket found. */
+export interface Comparison {
+  /** Containers that were learned to be condemned. */
+  readonly condemned: readonly Container[];
+  /** Rows whose objects somebody else removed. */
+  readonly lostRows: number;
+}
+
+/**
+ * What servers on one bucket learn of each other. Each publishes a small state, and reads those of the others; of a writer whose state changed, only
+ * containers above what is known already are listed. One request a refresh if nothing happened elsewhere, beside the state.
+ */
+export class Refresh {
+  readonly #parts: RefreshParts;
+  readonly #options: RefreshOptions;
+  #beat = 0;
+
+  constructor(parts: RefreshParts, options: RefreshOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  /**
+   * Publishes and reads what is new. @returns containers that were condemned by others: to be emptied.
+   * @throws unavailable; precondition if a newer version shares the bucket; cancelled.
+   */
+  async run(signal: AbortSignal): Promise<readonly Container[]> {
+    const { clock, promises } = this.#parts;
+    const startedMs = clock.monotonicMs();
+    await this.publish(signal);
+    const learned: Container[] = [];
+    for (const peer of await this.#changedPeers(signal)) learned.push(...(await this.#readNews(peer, signal)));
+    promises.refreshed(startedMs);
+    return learned;
+  }
+
+  /**
+   * Tells the others that this server is there, and what it relies on.
+   * @throws unavailable; precondition if another server does so under the same name.
+   */
+  async publish(signal: AbortSignal): Promise<void> {
+    const { objects, numbers, index, promises, condemnations, clock } = this.#parts;
+    if (this.#beat > 0) await this.#throwIfTwins(signal);
+    const published = condemnations.publishing();
+    const state = encodeWriterState({
+      writer: numbers.writer,
+      nonce: numbers.nonce,
+      // Differs from that of an earlier start, too.
+      beat: Math.max(0, Math.floor(clock.nowMs())) + ++this.#beat,
+      floor: numbers.floor,
+      sequence: index.maxSequence,
+      refreshSeconds: this.#options.refreshSeconds,
+      leaseSeconds: promises.leaseSeconds,
+    });
+    await objects.put(writerKey(numbers.writer), [state], signal);
+    published();
+  }
+
+  /**
+   * Compares the index with everything that is in the bucket: finds what was missed, and forgets what somebody deleted by hand or by a
+   * lifecycle rule. @throws as `run`.
+   */
+  async compare(signal: AbortSignal, onProgress?: (progress: RecoveryProgress) => void): Promise<Comparison> {
+    const { objects, index, log } = this.#parts;
+    const before = [...index.containers];
+    const found: ObjectInfo[] = [];
+    for await (const page of objects.list(PACKS_PREFIX, undefined, signal)) {
+      found.push(...page);
+      onProgress?.({ listed: found.length, done: 0, total: 0 });
+    }
+    const seen = new Set(found.map(({ key }) => key));
+    let lostRows = 0;
+    for (const container of before) {
+      if (seen.has(container.key) || index.containers.find(container.id) !== container) continue;
+      const rows = index.forget(container);
+      if (container.condemned !== undefined || rows === 0) continue;
+      lostRows += rows;
+      log.error({ key: container.key, rows }, 'an object is gone from the bucket that this server did not delete');
+    }
+    const unknown = found.filter(({ key }) => this.#isUnknown(key));
+    const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: unknown.length });
+    const condemned = await this.#learn(unknown, signal, progress);
+    return { condemned, lostRows };
+  }
+
+  #isUnknown(key: string): boolean {
+    const name = parseContainerKey(key);
+    return name !== undefined && this.#parts.index.containers.find(name.id) === undefined;
+  }
+
+  /** A copied data folder makes two servers of one name, each of which takes the other's news for its own. */
+  async #throwIfTwins(signal: AbortSignal): Promise<void> {
+    const { objects, numbers } = this.#parts;
+    const bytes = await objects.get(writerKey(numbers.writer), MAX_STATE_BYTES, signal);
+    if (bytes === undefined || decodeWriterState(bytes).nonce === numbers.nonce) return;
+    const message = `another server uses this bucket under the same name (${numbers.writer}): its data folder is a copy of this one's. Stop one of them and remove "s3/writer" and "s3/index" from its data folder`;
+    throw new ReapiError('precondition', message);
+  }
+
+  async #changedPeers(signal: AbortSignal): Promise<readonly Peer[]> {
+    const { objects, numbers, peers, log, index } = this.#parts;
+    const changed: Peer[] = [];
+    const there = new Set<string>();
+    for await (const page of objects.list(WRITERS_PREFIX, undefined, signal)) {
+      for (const { key, etag } of page) {
+        const writer = parseWriterKey(key);
+        if (writer === undefined || writer === numbers.writer) continue;
+        there.add(writer);
+        if (peers.get(writer)?.etag === etag) continue;
+        const bytes = await objects.get(key, MAX_STATE_BYTES, signal);
+        if (bytes === undefined) continue;
+        try {
+          const state = decodeWriterState(bytes);
+          index.sawSequence(state.sequence);
+          changed.push(peers.saw(state, etag));
+        } catch (error) {
+          if (!isKind(error, 'data-loss')) throw error;
+          log.error({ err: error, key }, 'the state of another server cannot be read');
+        }
+      }
+    }
+    for (const { writer } of [...peers]) if (!there.has(writer)) peers.gone(writer);
+    return changed;
+  }
+
+  /** The floor was read before the listing: everything below it is in the listing or known. */
+  async #readNews(peer: Peer, signal: AbortSignal): Promise<readonly Container[]> {
+    const { objects } = this.#parts;
+    const { floor } = peer.state;
+    const infos: ObjectInfo[] = [];
+    const after = beforeContainer(peer.writer, peer.knownFloor);
+    for await (const page of objects.list(packsOf(peer.writer), after, signal)) infos.push(...page);
+    const learned = await this.#learn(infos, signal);
+    peer.knownFloor = floor;
+    return learned;
+  }
+
+  async #learn(
+    infos: readonly ObjectInfo[],
+    signal: AbortSignal,
+    onProgress?: (done: number) => void,
+  ): Promise<readonly Container[]> {
+    const { loader, condemnations, time } = this.#parts;
+    const options = { touched: time.now(), signal, ...(onProgress && { onProgress }) };
+    return condemnations.learn(await loader.load(infos, options));
+  }
+}

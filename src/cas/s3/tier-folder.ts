@@ -1,0 +1,119 @@
+import { join } from 'node:path';
+import { systemCode } from '../../errors.ts';
+import { closeUnneeded } from '../../system/file-errors.ts';
+import { removeIfThere } from '../../system/file-removal.ts';
+import type { FileSystem } from '../../system/file-system.ts';
+import type { Random } from '../../system/random.ts';
+
+/*
+ * What the S3 tier keeps in the data folder. All of it can be lost: the bucket is what counts.
+ *
+ *     writer     name of this data folder among the writers of the bucket, 16 hex digits
+ *     index      the last snapshot of the bucket's index
+ *     running    there while the tier is open: if it is found at a start, the last stop was none
+ */
+const WRITER = 'writer';
+const INDEX = 'index';
+const RUNNING = 'running';
+
+const READ_BYTES = 1024 * 1024;
+
+/** The folder of the S3 tier on this machine. Methods throw system errors. */
+export class TierFolder {
+  readonly #files: FileSystem;
+  readonly #path: string;
+
+  constructor(files: FileSystem, path: string) {
+    this.#files = files;
+    this.#path = path;
+    files.makeFolder(path);
+  }
+
+  /** The name of this data folder among the writers; made at the first call. */
+  async writer(random: Random): Promise<string> {
+    const kept = await this.#readSmall(WRITER);
+    if (kept !== undefined && /^[0-9a-f]{16}$/.test(kept)) return kept;
+    return this.renewWriter(random);
+  }
+
+  /** A new name: that of another bucket must not be taken along. */
+  async renewWriter(random: Random): Promise<string> {
+    const writer = random.token(8);
+    await this.#write(WRITER, [Buffer.from(writer)]);
+    return writer;
+  }
+
+  /** Marks the tier as open. @returns whether it had been left open: by a crash. */
+  async markRunning(): Promise<boolean> {
+    const wasRunning = this.#files.list(this.#path).includes(RUNNING);
+    if (!wasRunning) await this.#write(RUNNING, [Buffer.from('1')]);
+    return wasRunning;
+  }
+
+  /** Marks the tier as closed in order. */
+  async markStopped(): Promise<void> {
+    removeIfThere(this.#files, join(this.#path, RUNNING));
+    await this.#files.syncFolder(this.#path);
+  }
+
+  /** The last snapshot in chunks, or undefined. */
+  readIndex(): AsyncIterable<Uint8Array> | undefined {
+    return this.#files.list(this.#path).includes(INDEX) ? this.#read(INDEX) : undefined;
+  }
+
+  /** Replaces the snapshot. @returns its bytes. */
+  async writeIndex(chunks: AsyncIterable<Uint8Array>): Promise<number> {
+    await this.#write(INDEX, chunks);
+    return this.#files.stat(join(this.#path, INDEX)).sizeBytes;
+  }
+
+  /** A snapshot that is of no use. */
+  dropIndex(): void {
+    removeIfThere(this.#files, join(this.#path, INDEX));
+  }
+
+  async #readSmall(name: string): Promise<string | undefined> {
+    try {
+      let text = '';
+      for await (const chunk of this.#read(name)) text += Buffer.from(chunk).toString();
+      return text;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  async *#read(name: string): AsyncGenerator<Uint8Array> {
+    const fd = this.#files.open(join(this.#path, name), 'read');
+    try {
+      for (let at = 0; ; ) {
+        const buffer = Buffer.allocUnsafe(READ_BYTES);
+        const bytes = await this.#files.readAsync(fd, buffer, at);
+        if (bytes === 0) return;
+        at += bytes;
+        yield buffer.subarray(0, bytes);
+      }
+    } finally {
+      closeUnneeded(this.#files, fd);
+    }
+  }
+
+  /** By temporary file and rename: the old content is there until the new one is whole. */
+  async #write(name: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+    const temporary = join(this.#path, `${name}.new`);
+    removeIfThere(this.#files, temporary);
+    const fd = this.#files.open(temporary, 'create');
+    try {
+      let at = 0;
+      for await (const chunk of chunks) {
+        await this.#files.writeAtAsync(fd, [chunk], at);
+        at += chunk.length;
+      }
+      await this.#files.syncData(fd);
+    } finally {
+      closeUnneeded(this.#files, fd);
+    }
+    this.#files.rename(temporary, join(this.#path, name));
+    await this.#files.syncFolder(this.#path);
+  }
+}

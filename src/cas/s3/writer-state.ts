@@ -1,0 +1,72 @@
+import { ReapiError } from '../../errors.ts';
+
+/** Largest state of a writer that is read. */
+export const MAX_STATE_BYTES = 64 * 1024;
+
+/** Version of what is written. */
+const VERSION = 1;
+
+/** What a server tells the others that share its bucket, under `writers/`. */
+export interface WriterState {
+  /** 16 hex digits. */
+  readonly writer: string;
+  /** Of the process that published it: 8 hex digits. */
+  readonly nonce: string;
+  /** Changes with every publication, so that others see that the writer lives. */
+  readonly beat: number;
+  /** All containers with lower numbers are there, or will never be. */
+  readonly floor: number;
+  /** The greatest sequence number the writer has given or seen. */
+  readonly sequence: number;
+  /** What the writer knows of others it relies on for that long. */
+  readonly refreshSeconds: number;
+  /** What the writer promised it holds for that long. */
+  readonly leaseSeconds: number;
+}
+
+/** As bytes of the object. */
+export function encodeWriterState(state: WriterState): Uint8Array {
+  return Buffer.from(JSON.stringify({ version: VERSION, ...state }));
+}
+
+/** @throws data-loss if it is none; precondition if a newer version wrote it. */
+export function decodeWriterState(bytes: Uint8Array): WriterState {
+  const value = jsonOf(bytes);
+  const version = numberIn(value, 'version');
+  if (version > VERSION) {
+    const message = `a server of a newer version (${version}) shares the bucket; this one knows up to ${VERSION}`;
+    throw new ReapiError('precondition', message);
+  }
+  const { writer, nonce } = value;
+  if (typeof writer !== 'string' || !/^[0-9a-f]{16}$/.test(writer)) throw damaged();
+  if (typeof nonce !== 'string' || !/^[0-9a-f]{8}$/.test(nonce)) throw damaged();
+  return {
+    writer,
+    nonce,
+    beat: numberIn(value, 'beat'),
+    floor: numberIn(value, 'floor'),
+    sequence: numberIn(value, 'sequence'),
+    refreshSeconds: numberIn(value, 'refreshSeconds'),
+    leaseSeconds: numberIn(value, 'leaseSeconds'),
+  };
+}
+
+function jsonOf(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(bytes).toString());
+    if (typeof value === 'object' && value !== null) return { ...value };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw damaged();
+}
+
+function numberIn(value: Readonly<Record<string, unknown>>, name: string): number {
+  const found = value[name];
+  if (typeof found === 'number' && Number.isSafeInteger(found) && found >= 0) return found;
+  throw damaged();
+}
+
+function damaged(): ReapiError {
+  return new ReapiError('data-loss', 'the state of a writer in the bucket is damaged');
+}
