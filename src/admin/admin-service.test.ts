@@ -3,10 +3,11 @@ import { callServerStreaming, callUnary } from '../../test/support/call-method.t
 import { ofKind } from '../../test/support/expectations.ts';
 import { fakeCall } from '../../test/support/fake-call.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { FakeStoreControl, SOME_STATS } from '../../test/support/fake-store-control.ts';
+import { FakeStoreControl, SOME_BUCKET_STATS, SOME_STATS } from '../../test/support/fake-store-control.ts';
 import { testServers } from '../../test/support/test-server.ts';
 import type { MissQuery, MissReport } from '../action-cache/misses/miss-report.ts';
 import { type Authorizer, OpenAuthorizer, type Permission, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
+import type { BucketStats } from '../cas/s3/bucket-stats.ts';
 import type { ActionKey } from '../digest/action-key.ts';
 import { digestToWire } from '../digest/digest.ts';
 import { digestOf } from '../digest/hasher.ts';
@@ -35,6 +36,7 @@ describe('adminMethods', () => {
   let removed: ActionKey[];
   let asked: MissQuery[];
   let demanded: string[];
+  let bucket: BucketStats | undefined;
 
   const servers = testServers();
 
@@ -45,6 +47,7 @@ describe('adminMethods', () => {
         return inner.allows(who, what, where);
       },
     };
+    const given = bucket;
     return adminMethods({
       control,
       actions: {
@@ -63,6 +66,7 @@ describe('adminMethods', () => {
       authorizer,
       instances: new InstanceNames([parseInstanceName('main'), parseInstanceName('other')]),
       clock: new FakeClock(),
+      ...(given && { bucketStats: () => given }),
       ...(stopping !== undefined && { stopping }),
     });
   };
@@ -72,12 +76,19 @@ describe('adminMethods', () => {
     removed = [];
     asked = [];
     demanded = [];
+    bucket = undefined;
   });
 
   it('gives the statistics of the store', async () => {
     const stats = await callUnary(methodsWith(), getStoreStats, {});
     assert.deepEqual(statsFromWire(stats), SOME_STATS);
     assert.deepEqual(demanded, ['operate under ""']);
+  });
+
+  it('gives those of the bucket, too, if there is one', async () => {
+    bucket = SOME_BUCKET_STATS;
+    const stats = await callUnary(methodsWith(), getStoreStats, {});
+    assert.deepEqual(statsFromWire(stats), { ...SOME_STATS, bucket });
   });
 
   it('checks the store, telling how far it is and what it found', async () => {

@@ -1,6 +1,7 @@
 import type { ActionStore } from '../action-cache/action-store.ts';
 import type { MissExplainer, MissReport } from '../action-cache/misses/miss-report.ts';
 import { type Authorizer, demand, type Permission } from '../auth/authorizer.ts';
+import type { BucketStats } from '../cas/s3/bucket-stats.ts';
 import type { StoreControl } from '../cas/segment/store-report.ts';
 import { digestFromWire } from '../digest/digest.ts';
 import { resolveDigestFunction } from '../digest/digest-function.ts';
@@ -28,6 +29,8 @@ import { checkReportToWire, progressToWire, pruneReportToWire, statsToWire } fro
 /** What the service works on. */
 export interface AdminParts {
   readonly control: StoreControl;
+  /** Absent without a bucket. */
+  readonly bucketStats?: () => BucketStats;
   readonly actions: Pick<ActionStore, 'remove'>;
   readonly misses: MissExplainer;
   /** An explanation in sentences and lines, for people. */
@@ -52,7 +55,8 @@ export function adminMethods(parts: AdminParts): Method[] {
   return [
     unary(AdminDefinition, methods.getStoreStats, async (_, call) => {
       await service.admit('operate', call);
-      return statsToWire(parts.control.stats());
+      const bucket = parts.bucketStats?.();
+      return statsToWire({ ...parts.control.stats(), ...(bucket && { bucket }) });
     }),
     serverStreaming(AdminDefinition, methods.checkStore, (_, call) => service.check(call)),
     serverStreaming(AdminDefinition, methods.pruneStore, (request, call) => service.prune(request, call)),

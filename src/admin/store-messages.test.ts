@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { SOME_STATS } from '../../test/support/fake-store-control.ts';
+import { SOME_BUCKET_STATS, SOME_STATS } from '../../test/support/fake-store-control.ts';
 import { CheckStoreReport, PruneStoreReport, StoreStats } from '../gen/gantry/v1/admin.ts';
 import {
   checkReportFromWire,
@@ -22,6 +22,15 @@ describe('the reports of a store as messages', () => {
     const wire = StoreStats.decode(StoreStats.encode(statsToWire(SOME_STATS)).finish());
     assert.deepEqual(statsFromWire(wire), SOME_STATS);
     assert.equal(new Set(Object.values(SOME_STATS)).size, 19);
+  });
+
+  it('keep every statistic of the bucket, and that there was no news', () => {
+    assert.equal(new Set(Object.values(SOME_BUCKET_STATS)).size, 19);
+    for (const bucket of [SOME_BUCKET_STATS, { ...SOME_BUCKET_STATS, isReachable: false, staleSeconds: undefined }]) {
+      const stats = { ...SOME_STATS, bucket };
+      const wire = StoreStats.decode(StoreStats.encode(statsToWire(stats)).finish());
+      assert.deepEqual(statsFromWire(wire), stats);
+    }
   });
 
   it('drop the fraction of a limit that was computed as a share', () => {

@@ -1,16 +1,23 @@
+import type { BucketStats } from '../cas/s3/bucket-stats.ts';
 import type { CheckReport, Damage, PruneReport, StoreProgress, StoreStats } from '../cas/segment/store-report.ts';
 import {
   CheckStoreReport,
   Damage_Kind,
   PruneStoreReport,
+  BucketStats as WireBucketStats,
   StoreProgress as WireProgress,
   StoreStats as WireStats,
 } from '../gen/gantry/v1/admin.ts';
 
 // The reports of a store as messages and back: the server and the operator's side agree on them here.
 
+/** Statistics of a store and of the bucket behind it, if there is one. */
+export interface ServerStats extends StoreStats {
+  readonly bucket?: BucketStats;
+}
+
 /** The wire form of statistics. */
-export function statsToWire(stats: StoreStats): WireStats {
+export function statsToWire(stats: ServerStats): WireStats {
   return WireStats.fromPartial({
     ...wholeToWire({
       maxBytes: stats.maxBytes,
@@ -33,13 +40,26 @@ export function statsToWire(stats: StoreStats): WireStats {
       quarantined: stats.quarantined,
     }),
     oldestAgeSeconds: stats.oldestAgeSeconds,
+    ...(stats.bucket && { bucket: bucketToWire(stats.bucket) }),
   });
 }
 
 /** Statistics from their wire form. */
-export function statsFromWire(wire: WireStats): StoreStats {
-  const { oldestAgeSeconds, ...whole } = wire;
-  return { ...wholeFromWire(whole), oldestAgeSeconds };
+export function statsFromWire(wire: WireStats): ServerStats {
+  const { oldestAgeSeconds, bucket, ...whole } = wire;
+  return { ...wholeFromWire(whole), oldestAgeSeconds, ...(bucket && { bucket: bucketFromWire(bucket) }) };
+}
+
+function bucketToWire({ isReachable, staleSeconds, ...whole }: BucketStats): WireBucketStats {
+  return WireBucketStats.fromPartial({
+    ...wholeToWire(whole),
+    isReachable,
+    ...(staleSeconds !== undefined && { staleSeconds }),
+  });
+}
+
+function bucketFromWire({ isReachable, staleSeconds, ...whole }: WireBucketStats): BucketStats {
+  return { ...wholeFromWire(whole), isReachable, staleSeconds };
 }
 
 /** The wire form of a progress. */

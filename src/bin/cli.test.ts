@@ -50,6 +50,7 @@ async function run(args: readonly string[], peer: Peer = {}): Promise<Run> {
       err += text;
     },
     openLocalStore: () => Promise.reject(new Error('no store was asked for')),
+    openBucket: () => assert.fail('no bucket was asked for'),
     openS3Probe: () => assert.fail('no bucket was asked for'),
     writeOut: () => Promise.resolve(true),
     isTerminal: { out: false, err: false },

@@ -17,7 +17,11 @@ export type Given = Readonly<Record<string, FlagValue | undefined>>;
 
 /** Gives a command `--config` and these flags. */
 export function configurable(command: Command, flags: readonly FlagKey[]): Command {
-  command.option('--config <file>', 'configuration file, YAML or JSON');
+  return withFlags(command.option('--config <file>', 'configuration file, YAML or JSON'), flags);
+}
+
+/** Gives a command these flags. */
+export function withFlags(command: Command, flags: readonly FlagKey[]): Command {
   for (const flag of flags) {
     const option = new Option(flag.syntax, flag.help);
     if (flag.isRepeatable) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { checkHealth } from '../compose/health.ts';
+import { openBucket } from '../compose/operator/open-bucket.ts';
 import { openLocalStore } from '../compose/operator/open-local-store.ts';
 import { openS3Probe } from '../compose/operator/s3-doctor-probe.ts';
 import { serve, server, worker } from '../compose/roles.ts';
@@ -13,6 +14,7 @@ const exitCode = await runCli(process.argv.slice(2), {
   roles: { serve, server, worker },
   checkHealth,
   openLocalStore,
+  openBucket,
   openS3Probe,
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { BucketContent, idOf, WRITERS } from '../../test/support/bucket-content.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakeStoreControl, SOME_STATS } from '../../test/support/fake-store-control.ts';
+import { MemoryObjectStore, type MemoryObjectStoreOptions } from '../../test/support/memory-object-store.ts';
 import { OperatorWorld, runProgram } from '../../test/support/operator-world.ts';
 import { temporaryFolder } from '../../test/support/temporary-folder.ts';
+import type { S3Options } from '../cas/s3/s3-options.ts';
 import { ReapiError } from '../errors.ts';
 import { DataFolder } from '../system/data-folder.ts';
 
@@ -133,6 +137,12 @@ describe('gantry store', () => {
 
   for (const [args, message] of [
     [['store', 'prune'], /required option '--to <size>' not specified/],
+    [['store', 'prune', '--to', '1GiB', '--dry-run'], /--dry-run goes with --bucket/],
+    [['store', 'prune', '--to', '1GiB', '--s3-bucket', 'b'], /--s3-bucket <name> goes with --bucket/],
+    [['store', 'prune', '--bucket', '--to', '1GiB'], /'--bucket' cannot be used with option '--to <size>'/],
+    [['store', 'prune', '--bucket', '--data', '/d'], /'--bucket' cannot be used with option '--data <dir>'/],
+    [['store', 'prune', '--bucket', '--server', 'a:1'], /'--bucket' cannot be used with option '--server <address>'/],
+    [['store', 'prune', '--bucket'], /no bucket is configured: set s3\.bucket, or give --s3-bucket/],
     [['store', 'prune', '--to', '20G'], /--to: "20G" is not a size; write one like 20GiB/],
     [['store', 'stats', '--server', 'nowhere'], /"nowhere" is not an address/],
     [['store', 'sta'], /unknown command 'sta'/],
@@ -203,5 +213,100 @@ describe('gantry store --data', () => {
     const both = await runProgram(['store', 'check', '--data', path, '--server', 'a:1'], { openLocalStore });
     assert.equal(both.code, 2);
     assert.match(both.err, /'--data <dir>' cannot be used with option '--server <address>'/);
+  });
+});
+
+describe('gantry store prune --bucket', () => {
+  const NOW = 1_700_000_000_000;
+  const DAY = 86_400_000;
+  const [A] = WRITERS;
+  let content: BucketContent;
+  let condemned: string;
+
+  beforeEach(() => {
+    content = new BucketContent();
+    content.format(NOW - 9 * DAY);
+    content.state(A, NOW);
+    condemned = content.pack(idOf(A, 1), { blobs: ['gone'] }, NOW - 9 * DAY);
+    content.pack(idOf(A, 2), { blobs: ['here'], condemns: [idOf(A, 1)] }, NOW - 8 * DAY);
+  });
+
+  const run = async (
+    args: readonly string[],
+    options: MemoryObjectStoreOptions & { onStop?: (stop: () => void) => void } = {},
+  ) => {
+    const opened: S3Options[] = [];
+    let closed = 0;
+    const result = await runProgram(['store', 'prune', '--bucket', '--s3-bucket', 'builds', ...args], {
+      openBucket: (s3) => {
+        opened.push(s3);
+        const objects = new MemoryObjectStore(new FakeClock(NOW), { bucket: content.bucket, ...options });
+        return { objects, close: () => closed++ };
+      },
+      ...(options.onStop && { onStopSignal: options.onStop }),
+    });
+    assert.equal(closed, opened.length);
+    return { ...result, opened };
+  };
+
+  it('tells what is in the bucket, removes what is left over, and lets go of it', async () => {
+    const { code, out, err, opened } = await run(['--s3-prefix', 'ci/']);
+    assert.deepEqual([code, err, opened[0]?.bucket, opened[0]?.prefix], [0, '', 'builds', 'ci/']);
+    assert.match(out, /^the bucket "builds" under "ci\/" at AWS, region us-east-1\nversions /);
+    assert.match(out, /\ncondemned object {4}packs\/.*: condemned 8 d 0 h ago, \d+ B\nremoved 1: \d+ B\n$/);
+    assert.equal(content.bucket.objects.has(condemned), false);
+    assert.match((await run([])).out, /\nnothing is left over\n$/);
+  });
+
+  it('removes nothing with --dry-run', async () => {
+    const before = [...content.bucket.objects.keys()];
+    const { code, out } = await run(['--dry-run']);
+    assert.equal(code, 0);
+    assert.match(out, /\nwould remove 1: \d+ B; nothing was removed\n$/);
+    assert.deepEqual([...content.bucket.objects.keys()], before);
+  });
+
+  it('prints one report with --json', async () => {
+    const { code, out, err } = await run(['--json']);
+    const { bucket, isDryRun, orphans } = JSON.parse(out);
+    assert.deepEqual([code, err, bucket, isDryRun], [0, '', 'builds', false]);
+    assert.deepEqual(orphans[0].key, condemned);
+    assert.equal(orphans[0].isRemoved, true);
+  });
+
+  it('fails if a pack is damaged, and leaves it', async () => {
+    const key = content.pack(idOf(A, 3), { blobs: ['x'] }, NOW);
+    content.bucket.set(key, Buffer.from('torn'), NOW);
+    const { code, out } = await run([]);
+    assert.equal(code, 1);
+    assert.match(out, /^DAMAGED {8}packs\/.*: its footer cannot be read; it stays$/m);
+    assert.ok(content.bucket.objects.has(key));
+  });
+
+  it('says what was removed when removing fails', async () => {
+    content.bucket.beginUpload(condemned, NOW - 2 * DAY);
+    const faults: MemoryObjectStoreOptions['faults'] = (call, key) =>
+      call === 'delete' && key === condemned ? 'fail-before' : undefined;
+    const { code, out, err } = await run([], { faults });
+    assert.equal(code, 1);
+    assert.match(out, /\nremoved 1: 0 B, and the parts of 1 unfinished uploads; 1 are left\n$/);
+    assert.equal(err, 'gantry: a bucket in memory: fail-before\n');
+  });
+
+  it('stops at a signal, with nothing removed and nothing left behind', async () => {
+    const before = [...content.bucket.objects.keys()];
+    let stop = (): void => assert.fail('no handler was given');
+    const onStop = (handler: () => void): void => {
+      stop = handler;
+    };
+    const faults: MemoryObjectStoreOptions['faults'] = (call) => {
+      if (call !== 'getRange') return undefined;
+      stop();
+      return 'hang';
+    };
+    const { code, err } = await run([], { faults, onStop });
+    assert.equal(code, 1);
+    assert.match(err, /^gantry: .*cancelled/);
+    assert.deepEqual([...content.bucket.objects.keys()], before);
   });
 });

@@ -21,7 +21,7 @@ import type { StartProgress } from './start-progress.ts';
 const MAX_PACKED_BLOB_BYTES = 1024 * 1024;
 
 /** Folder of the tier in the data folder. */
-const FOLDER = 's3';
+export const BUCKET_TIER_FOLDER = 's3';
 
 /** What opening the S3 tier takes. */
 export interface BucketTierParts {
@@ -53,7 +53,7 @@ export async function openBucketTier(config: Config, s3: S3Options, parts: Bucke
   const tier = await BucketTier.open(
     {
       ...{ objects, local, clock, random, log, files: NODE_FILE_SYSTEM },
-      folder: folder.sub(FOLDER),
+      folder: folder.sub(BUCKET_TIER_FOLDER),
       onProgress: (state) => progress.recovering(state),
       onForgotten: ({ hash, entry }, ageSeconds) => {
         if (entry !== undefined) parts.onEntryForgotten(hash, ageSeconds);

@@ -90,14 +90,14 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
   // First, so that whoever waits can see what for.
   const httpAddress = await startWeb(ground);
   const history = new MissHistory(clock, { maxActions: config.actionCache.missHistory });
-  const { blobs, entries, control } = await openStores(folder, config, {
+  const { blobs, entries, control, bucketStats } = await openStores(folder, config, {
     ...{ ...ground, s3, signal: ground.starting },
     onEntryEvicted: (hash, ageSeconds) => history.evicted(hash, ageSeconds),
   });
   const access = { authorizer: createAuthorizer(config), instances: createInstanceNames(config) };
   const cache = createCache(config, { ...ground, ...access, history, blobs, entries });
   const admin = adminMethods({
-    ...{ ...access, control, clock, stopping: stopping.signal },
+    ...{ ...access, control, clock, stopping: stopping.signal, ...(bucketStats && { bucketStats }) },
     actions: { remove: cache.removeResult },
     misses: cache.explainer,
     renderMiss: missText,

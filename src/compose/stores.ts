@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore } from '../cas/blob-store.ts';
 import { MeteredBlobStore } from '../cas/metered-blob-store.ts';
+import type { BucketStats } from '../cas/s3/bucket-stats.ts';
 import type { BucketTier } from '../cas/s3/bucket-tier.ts';
 import type { S3Options } from '../cas/s3/s3-options.ts';
 import { LocalStore } from '../cas/segment/local-store.ts';
@@ -19,7 +20,7 @@ import type { Lifecycle } from '../system/lifecycle.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Random } from '../system/random.ts';
-import { openBucketTier } from './bucket-tier-role.ts';
+import { BUCKET_TIER_FOLDER, openBucketTier } from './bucket-tier-role.ts';
 import type { OfflineStore } from './operator/offline-store.ts';
 import type { StartProgress } from './start-progress.ts';
 import { createStoreEvents, publishStoreCalls, publishStoreMetrics } from './store-metrics.ts';
@@ -33,6 +34,8 @@ export interface Stores {
 /** The stores, and what operators may ask of them. */
 export interface OpenedStores extends Stores {
   readonly control: StoreControl;
+  /** Of the bucket, if there is one. */
+  readonly bucketStats?: () => BucketStats;
 }
 
 /** What opening a store takes in every process. */
@@ -111,8 +114,12 @@ export async function openStores(folder: DataFolder, config: Config, parts: Stor
       onEntryForgotten: onEntryEvicted,
     });
   }
-  const { blobs, entries } = tier ?? local;
-  return { blobs: new MeteredBlobStore(blobs, calls, clock), entries, control: local };
+  const opened = tier;
+  const { blobs, entries } = opened ?? local;
+  return {
+    ...{ blobs: new MeteredBlobStore(blobs, calls, clock), entries, control: local },
+    ...(opened && { bucketStats: () => opened.stats() }),
+  };
 }
 
 /** Opens the store of a stopped server, to look at it. @throws precondition if a process owns the folder; unavailable. */
@@ -129,6 +136,8 @@ export async function openOfflineStore(dataFolder: string, parts: StoreGround): 
       minRetentionMs: OFFLINE_RETENTION_MS,
       maxLeasedShare: 1,
       maxEntryBytes: 0,
+      // Only the server knows what of it the bucket has.
+      ...(existsSync(folder.sub(BUCKET_TIER_FOLDER)) && { guard: { mayEvict: () => false } }),
     });
     const close = async (): Promise<void> => {
       await local.close();

@@ -20,6 +20,8 @@ export interface GantryOptions {
   readonly data?: string;
   /** An older server's address. */
   readonly listen?: string;
+  /** Where HTTP answers already while the server starts; default: a free port, known when it is ready. */
+  readonly http?: string;
 }
 
 /** A folder that {@link removeFolders} removes. */
@@ -45,23 +47,40 @@ export async function stopEverything(): Promise<void> {
 export class Gantry {
   readonly data: string;
   readonly grpcAddress: string;
+  readonly httpAddress: string;
   readonly #child: Child;
 
-  private constructor(child: Child, addresses: { readonly data: string; readonly grpcAddress: string }) {
+  private constructor(
+    child: Child,
+    addresses: { readonly data: string; readonly grpcAddress: string; readonly httpAddress: string },
+  ) {
     this.#child = child;
     this.data = addresses.data;
     this.grpcAddress = addresses.grpcAddress;
+    this.httpAddress = addresses.httpAddress;
   }
 
   /** Resolves when the server says that it is ready. */
   static async start(options: GantryOptions = {}): Promise<Gantry> {
+    return await Gantry.begin(options).ready();
+  }
+
+  /** Begins to start a server, for those who look at it meanwhile. */
+  static begin(options: GantryOptions = {}): {
+    readonly data: string;
+    readonly child: Child;
+    readonly ready: () => Promise<Gantry>;
+  } {
     const data = options.data ?? join(temporaryFolder(), 'data');
     const args = [MAIN, options.role ?? 'serve', '--data', data];
-    args.push('--listen', options.listen ?? '127.0.0.1:0', '--http', '127.0.0.1:0');
+    args.push('--listen', options.listen ?? '127.0.0.1:0', '--http', options.http ?? '127.0.0.1:0');
     const child = startGantry([...args, ...configFlags(options.config), ...(options.flags ?? [])]);
-    const [, grpcAddress] = await child.outputMatching(/^READY grpc=(\S+)/m);
-    if (grpcAddress === undefined) throw new Error('no address in the READY line');
-    return new Gantry(child, { data, grpcAddress });
+    const ready = async (): Promise<Gantry> => {
+      const [, grpcAddress, httpAddress] = await child.outputMatching(/^READY grpc=(\S+) http=(\S+)/m);
+      if (grpcAddress === undefined || httpAddress === undefined) throw new Error('no address in the READY line');
+      return new Gantry(child, { data, grpcAddress, httpAddress });
+    };
+    return { data, child, ready };
   }
 
   get url(): string {
@@ -75,6 +94,14 @@ export class Gantry {
   /** The process of the embedded worker. */
   async workerPid(): Promise<number> {
     return await eventually('an embedded worker', () => childrenOf(this.#child.pid)[0]);
+  }
+
+  /** The value of a metric without labels. */
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`http://${this.httpAddress}/metrics`)).text();
+    const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];
+    if (value === undefined) throw new Error(`no metric ${name}`);
+    return Number(value);
   }
 
   /** SIGTERM, and waits for the end. */

@@ -1,3 +1,4 @@
+import type { BucketStats } from '../../src/cas/s3/bucket-stats.ts';
 import type {
   CheckReport,
   PruneReport,
@@ -28,6 +29,29 @@ export const SOME_STATS: StoreStats = {
   evictedEntries: 5,
   copiedBytes: 7 * 1024 ** 2,
   quarantined: 2,
+};
+
+/** Statistics of a bucket in which every number is another one. */
+export const SOME_BUCKET_STATS: BucketStats = {
+  isReachable: true,
+  staleSeconds: 12.5,
+  blobs: 9_000_000,
+  entries: 80_000,
+  packs: 4_000,
+  largeBlobs: 700,
+  condemned: 6,
+  bytes: 300 * 1024 ** 3,
+  liveBytes: 240 * 1024 ** 3,
+  damagedPacks: 2,
+  backlogBytes: 5 * 1024 ** 2,
+  maxBacklogBytes: 10 * 1024 ** 3,
+  pendingUploads: 40,
+  refusedWrites: 3,
+  storedPacks: 1_500,
+  copiedBytes: 8 * 1024 ** 2,
+  deletedObjects: 900,
+  otherServers: 1,
+  indexMemoryBytes: 600 * 1024 ** 2,
 };
 
 /** A job that a test moves by hand. It ends with `cancelled` when it is told to. */

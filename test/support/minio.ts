@@ -1,4 +1,3 @@
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import type { Context } from 'mocha';
@@ -7,6 +6,7 @@ import type { S3Options } from '../../src/cas/s3/s3-options.ts';
 import { SystemRandom } from '../../src/system/random.ts';
 import { Child } from '../clients/child.ts';
 import { requireTool } from '../clients/tools.ts';
+import { freePort, type S3Server } from './s3-server.ts';
 
 const installed = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 's3', 'minio');
 
@@ -25,7 +25,7 @@ export function requireMinio(context: Context): void {
 }
 
 /** A MinIO of a test's own, on this machine only, with keys that nobody knows and one bucket. */
-export class Minio {
+export class Minio implements S3Server {
   readonly #folder: string;
   readonly #port: number;
   readonly #user: string;
@@ -75,6 +75,16 @@ export class Minio {
     };
   }
 
+  /** Makes it stand still: connections are accepted by the system, and nothing answers. */
+  freeze(): void {
+    this.#child?.signal('SIGSTOP');
+  }
+
+  /** Lets it go on. */
+  thaw(): void {
+    this.#child?.signal('SIGCONT');
+  }
+
   /** Ends it as an administrator does; its data stay. */
   async stop(): Promise<void> {
     this.#child?.signal('SIGTERM');
@@ -113,14 +123,4 @@ export class Minio {
       client.destroy();
     }
   }
-}
-
-/** Free now, and chosen by the system at random: nobody else is given it for a while. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('a port was expected');
-  return address.port;
 }

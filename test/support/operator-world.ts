@@ -7,6 +7,7 @@ import { casMethods } from '../../src/cas/cas-service.ts';
 import { MemoryBlobStore } from '../../src/cas/memory-blob-store.ts';
 import { Uploads } from '../../src/cas/uploads.ts';
 import type { OpenLocalStore } from '../../src/compose/operator/offline-store.ts';
+import type { OpenBucket } from '../../src/compose/operator/open-bucket.ts';
 import type { OpenS3Probe } from '../../src/compose/operator/s3-doctor-probe.ts';
 import { actionKeyText } from '../../src/digest/action-key.ts';
 import { type Digest, digestFromWire } from '../../src/digest/digest.ts';
@@ -35,6 +36,7 @@ export interface CliRun {
 export interface CliProcess {
   readonly isTerminal?: { readonly out: boolean; readonly err: boolean };
   readonly openLocalStore?: OpenLocalStore;
+  readonly openBucket?: OpenBucket;
   readonly openS3Probe?: OpenS3Probe;
   readonly environment?: Readonly<Record<string, string>>;
   /** Is told of what is written to standard error. */
@@ -137,6 +139,7 @@ export async function runProgram(args: readonly string[], around: CliProcess = {
     roles: { serve: noRole, server: noRole, worker: noRole },
     checkHealth: () => Promise.resolve(true),
     openLocalStore: around.openLocalStore ?? (() => Promise.reject(new Error('no store was asked for'))),
+    openBucket: around.openBucket ?? noBucket,
     openS3Probe: around.openS3Probe ?? noBucket,
     out: (text) => {
       out += text;

@@ -1,4 +1,4 @@
-import { ReapiError } from '../../errors.ts';
+import { isKind, ReapiError } from '../../errors.ts';
 import type { Random } from '../../system/random.ts';
 import { FORMAT_KEY } from './object-names.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -14,31 +14,49 @@ const MAX_FORMAT_BYTES = 4096;
  */
 export async function identifyBucket(objects: ObjectStore, random: Random, signal: AbortSignal): Promise<string> {
   const found = await readIdentity(objects, signal);
-  if (found !== undefined) return found;
+  if (found !== undefined) return found.bucket;
   const bucket = random.token(16);
   await objects.put(FORMAT_KEY, [Buffer.from(JSON.stringify({ format: FORMAT, version: VERSION, bucket }))], signal);
   // Another server may have been here at the same moment; what is there now is what counts.
-  return (await readIdentity(objects, signal)) ?? bucket;
+  return (await readIdentity(objects, signal))?.bucket ?? bucket;
 }
 
-async function readIdentity(objects: ObjectStore, signal: AbortSignal): Promise<string | undefined> {
-  const bytes = await objects.get(FORMAT_KEY, MAX_FORMAT_BYTES, signal);
+/** What a bucket says of itself. */
+export interface BucketIdentity {
+  /** Of the layout of names and states. */
+  readonly version: number;
+  /** The name it was given when it was first used. */
+  readonly bucket: string;
+}
+
+/** What the bucket says of itself, or undefined if nothing of Gantry is in it. @throws as `identifyBucket`. */
+export async function readIdentity(objects: ObjectStore, signal: AbortSignal): Promise<BucketIdentity | undefined> {
+  const bytes = await readFormat(objects, signal);
   if (bytes === undefined) return undefined;
   const found = parse(bytes);
-  if (found === undefined) {
-    throw new ReapiError(
-      'precondition',
-      `the bucket holds an object "${FORMAT_KEY}" that is not Gantry's: set s3.prefix`,
-    );
-  }
+  if (found === undefined) throw notOurs();
   if (found.version > VERSION) {
     const message = `the bucket was written by a newer program (version ${found.version}); this one knows up to ${VERSION}`;
     throw new ReapiError('precondition', message);
   }
-  return found.bucket;
+  return found;
 }
 
-function parse(bytes: Uint8Array): { readonly version: number; readonly bucket: string } | undefined {
+async function readFormat(objects: ObjectStore, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  try {
+    return await objects.get(FORMAT_KEY, MAX_FORMAT_BYTES, signal);
+  } catch (error) {
+    if (isKind(error, 'too-large')) throw notOurs({ cause: error });
+    throw error;
+  }
+}
+
+function notOurs(facts: { readonly cause?: unknown } = {}): ReapiError {
+  const message = `the bucket holds an object "${FORMAT_KEY}" that is not Gantry's: set s3.prefix`;
+  return new ReapiError('precondition', message, facts);
+}
+
+function parse(bytes: Uint8Array): BucketIdentity | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes).toString());
     if (typeof value !== 'object' || value === null) return undefined;

@@ -169,6 +169,18 @@ export class BucketIndex {
     versions.set(added, { version: entry.version, isRemoval: entry.isRemoval, hasPredecessor });
   }
 
+  /**
+   * No use is later than `now`, in seconds since 1970. To be called when an index was loaded: had the clock been ahead when it was written, its
+   * rows would count as used just now for as long as that.
+   */
+  capTouched(now: number): void {
+    for (const table of [this.blobTable, this.entryTable]) {
+      table.forEachRow((row) => {
+        if (table.touched(row) > now) table.setTouched(row, now);
+      });
+    }
+  }
+
   /** The rows of a container, in the order of their places. */
   rowsOf(container: Container): readonly IndexedRow[] {
     return [...this.#rows(this.blobTable, container), ...this.#rows(this.entryTable, container)];
@@ -236,6 +248,7 @@ export class BucketIndex {
 
   #add(table: DigestTable, key: RowKey, { container, offset, lengthBytes }: BucketPlace, touched: number): number {
     container.liveBytes += lengthBytes;
+    container.liveRows++;
     const payloadBytes = lengthBytes % LENGTH_MODULUS;
     return table.add(key, { segment: container.local, offset, payloadBytes, touched });
   }
@@ -243,6 +256,7 @@ export class BucketIndex {
   #remove(table: DigestTable, row: number): void {
     const { container, lengthBytes } = this.#placeAt(table, row);
     container.liveBytes -= lengthBytes;
+    container.liveRows--;
     table.remove(row);
   }
 }

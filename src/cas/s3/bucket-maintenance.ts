@@ -4,7 +4,7 @@ import { identifyBucket } from './bucket-identity.ts';
 import type { BucketTierHost, BucketTierOptions } from './bucket-tier.ts';
 import type { Container } from './containers.ts';
 import type { TierParts } from './tier-parts.ts';
-import { untilStored } from './until-stored.ts';
+import { untilAnswered } from './until-answered.ts';
 
 /** How often the index is compared with all that is in the bucket. */
 const COMPARE_INTERVAL_MS = 3_600_000;
@@ -22,6 +22,8 @@ export class BucketMaintenance {
   readonly #options: BucketTierOptions;
   readonly #stopping = new AbortController();
   readonly #jobs = new Set<Promise<void>>();
+  /** Condemned, and not emptied before there is a connection. */
+  readonly #toEmpty: Container[] = [];
   #bucket: string | undefined;
   #isConnected = false;
   #isCollecting = false;
@@ -41,17 +43,13 @@ export class BucketMaintenance {
     const { clock, random, log } = this.#host;
     const failed = (error: unknown): void => log.warn({ err: error }, 'waiting for S3');
     const either = AbortSignal.any([signal, this.#stopping.signal]);
-    const first = (): Promise<unknown> => finalUnless(['unavailable'], () => this.#connect(either));
     try {
-      if (this.#parts.expectedBucket === undefined) {
-        const error = await untilStored(first, { clock, random, failed }, either);
-        if (error !== undefined) throw error;
-      } else {
-        await this.#connect(either);
-      }
+      if (this.#parts.expectedBucket !== undefined) await this.#connect(either);
+      else await untilAnswered(() => this.#connect(either), { clock, random, failed }, either);
     } catch (error) {
       if (this.#parts.expectedBucket === undefined || !isKind(error, 'unavailable')) throw error;
       log.warn({ err: error }, 'S3 is out of reach: starting with what this machine knows');
+      this.#findPending();
     }
     this.#run(() => this.#refreshLoop());
   }
@@ -67,6 +65,8 @@ export class BucketMaintenance {
       );
     }
     this.#stopping.abort(new ReapiError('unavailable', 'the S3 tier is closed'));
+    // Jobs may wait for packs that S3 does not take.
+    await this.#parts.packs.close();
     await Promise.all(this.#jobs);
   }
 
@@ -98,12 +98,13 @@ export class BucketMaintenance {
       keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
     );
     const { condemned } = await refresh.compare(signal, onProgress);
+    this.#toEmpty.push(...condemned, ...condemnations.learn(remembered));
     for (const { id } of index.containers) numbers.saw(id);
-    const learned = [...condemned, ...condemnations.learn(remembered), ...(await refresh.run(signal))];
+    this.#toEmpty.push(...(await refresh.run(signal)));
     this.#comparedMs = clock.monotonicMs();
     this.#isConnected = true;
     connected();
-    this.#empty(learned);
+    this.#empty(this.#toEmpty.splice(0));
     this.#findPending();
   }
 
@@ -111,9 +112,7 @@ export class BucketMaintenance {
   #findPending(): void {
     const { pending, entries } = this.#parts;
     const { signal } = this.#stopping;
-    const adopt = (key: string, value: Uint8Array, writtenMs: number): Promise<void> =>
-      entries.adopt(key, value, writtenMs, signal);
-    this.#run(() => pending.findAll(adopt));
+    this.#run(() => pending.findAll((key, value, writtenMs) => entries.adopt(key, value, writtenMs, signal), signal));
   }
 
   async #refreshLoop(): Promise<void> {
@@ -177,20 +176,12 @@ export class BucketMaintenance {
   #run(work: () => Promise<void>): void {
     const job = work()
       .catch((error: unknown) => {
-        if (!this.#stopping.signal.aborted) this.#host.log.error({ err: error }, 'a job of the S3 tier failed');
+        if (this.#stopping.signal.aborted) return;
+        // The next refresh does it again.
+        if (isKind(error, 'unavailable')) this.#host.log.warn({ err: error }, 'S3 failed a job; it is tried again');
+        else this.#host.log.error({ err: error }, 'a job of the S3 tier failed');
       })
       .finally(() => this.#jobs.delete(job));
     this.#jobs.add(job);
-  }
-}
-
-/** Turns errors of other kinds into answers, so that trying again ends with them. */
-async function finalUnless(kinds: readonly string[], attempt: () => Promise<void>): Promise<unknown> {
-  try {
-    await attempt();
-    return undefined;
-  } catch (error) {
-    if (error instanceof ReapiError && kinds.includes(error.kind)) throw error;
-    return error;
   }
 }

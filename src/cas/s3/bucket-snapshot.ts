@@ -70,8 +70,8 @@ export async function decodeSnapshot(chunks: AsyncIterable<Uint8Array>, index: B
   return facts;
 }
 
-function lineOf({ local, key, sizeBytes, createdSeconds, condemned, isDamaged }: Container): Line {
-  return [local, key, sizeBytes, createdSeconds, condemned?.keepSinceSeconds ?? null, isDamaged];
+function lineOf({ local, key, sizeBytes, createdSeconds, condemned, remembered, isDamaged }: Container): Line {
+  return [local, key, sizeBytes, createdSeconds, condemned?.keepSinceSeconds ?? remembered ?? null, isDamaged];
 }
 
 function* entryBlocks({ entryTable, versions }: BucketIndex): Generator<Uint8Array> {

@@ -50,7 +50,7 @@ export interface BucketWriterParts {
   readonly log: Log;
   /** As for packs. */
   readonly connected: Promise<void>;
-  /** Aborts when the tier closes. */
+  /** Aborts when the tier closes; its reason is `unavailable`. */
   readonly closing: AbortSignal;
 }
 
@@ -114,16 +114,21 @@ export class BucketWriter {
    * ends when none of them is left.
    * @throws blob-not-found if the local tier has lost it; cancelled; unavailable once the tier closes.
    */
-  writeLarge(digest: Digest, signal: AbortSignal): Promise<void> {
+  async writeLarge(digest: Digest, signal: AbortSignal): Promise<void> {
     const { closing, largeSlots } = this.#parts;
-    return this.#large.run(
-      digest.hash,
-      (shared) => {
-        const either = AbortSignal.any([shared, closing]);
-        return largeSlots.run(either, () => this.#upload(digest, either));
-      },
-      signal,
-    );
+    try {
+      await this.#large.run(
+        digest.hash,
+        (shared) => {
+          const either = AbortSignal.any([shared, closing]);
+          return largeSlots.run(either, () => this.#upload(digest, either));
+        },
+        signal,
+      );
+    } catch (error) {
+      // It was not the caller who cancelled.
+      throw closing.aborted && !signal.aborted ? closing.reason : error;
+    }
   }
 
   async #upload(digest: Digest, signal: AbortSignal): Promise<void> {

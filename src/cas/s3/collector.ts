@@ -58,8 +58,13 @@ export class Collector {
 
   /** One round; after a refresh that worked. @throws unavailable; cancelled. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#deleteDue(signal);
     const { index, condemnations, time } = this.#parts;
+    await this.#deleteDue(signal);
+    // What is to be deleted, all others must have been able to learn from this process.
+    const unannounced = [...index.containers].filter((container) => {
+      return container.condemned?.isAnnounced === false && this.#isOurs(container);
+    });
+    if (unannounced.length > 0) await condemnations.announce(unannounced);
     const victims = chooseVictims(
       [...index.containers],
       (container) => this.#isOurs(container),
@@ -80,13 +85,14 @@ export class Collector {
   }
 
   async #deleteDue(signal: AbortSignal): Promise<void> {
-    const { index, objects, clock, log } = this.#parts;
+    const { index, objects, clock } = this.#parts;
     const now = clock.monotonicMs();
     const graceMs = this.#graceMs();
     const due = [...index.containers].filter((container) => {
+      // After S3 was away the time may be over before everything that is needed has been copied.
+      if (container.liveRows > 0) return false;
       const publishedMs = container.condemned?.publishedMs;
-      // The others leave it to whoever looks after it, unless that one does not do it.
-      return publishedMs !== undefined && now - publishedMs >= (this.#isOurs(container) ? graceMs : 2 * graceMs);
+      return publishedMs !== undefined && now - publishedMs >= graceMs && this.#isOurs(container);
     });
     if (due.length === 0) return;
     await objects.delete(
@@ -94,11 +100,9 @@ export class Collector {
       signal,
     );
     for (const container of due) {
-      const rows = index.forget(container);
+      index.forget(container);
       this.#deleted++;
       this.#deletedBytes += container.sizeBytes;
-      if (rows > 0)
-        log.error({ key: container.key, rows }, 'a condemned object was deleted before all of it was copied');
     }
   }
 

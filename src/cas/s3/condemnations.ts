@@ -7,12 +7,22 @@ import type { BucketTime } from './bucket-time.ts';
 import type { Container } from './containers.ts';
 import type { CopyForward } from './copy-forward.ts';
 import { encodeEntryBody } from './entry-body.ts';
+import { containerText } from './object-names.ts';
 import { type Condemnation, REMOVAL_RECORD_KIND } from './pack-format.ts';
 import type { PackWriter } from './pack-writer.ts';
 import type { Promises } from './promises.ts';
 
 /** How long condemnations and removals may wait for company: nobody waits for them. */
 const PATIENCE_MS = 1000;
+
+/**
+ * Condemnations that are remembered of containers that are not known (yet). A pack names one that a server wrote just before it died,
+ * and which only a comparison with the bucket finds; most of those that are not known are deleted long since.
+ */
+const MAX_AHEAD = 65_536;
+
+/** Clocks of servers are that far apart at most, and what one copies forward it has heard of the others not longer ago. */
+const MAX_SKEW_SECONDS = 3600;
 
 /** The body of a removal that takes the place of an entry whose key nobody keeps; it is never looked at. */
 const NO_KEY_BODY = encodeEntryBody('', new Uint8Array(), 0);
@@ -37,23 +47,43 @@ export interface CondemnationsParts {
  */
 export class Condemnations {
   readonly #parts: CondemnationsParts;
+  /** By text of the id; those that were read first go first. */
+  readonly #ahead = new Map<string, Condemnation>();
 
   constructor(parts: CondemnationsParts) {
     this.#parts = parts;
   }
 
-  /** Condemnations that were read. @returns containers that were not known to be condemned. */
+  /**
+   * Condemnations that were read. Those of containers that are not known are remembered for `learnAhead`.
+   * @returns containers that were not known to be condemned.
+   */
   learn(condemnations: readonly Condemnation[]): readonly Container[] {
     const { index, clock } = this.#parts;
     const learned: Container[] = [];
     const now = clock.monotonicMs();
-    for (const { id, keepSinceSeconds } of condemnations) {
+    for (const condemnation of condemnations) {
+      const { id, keepSinceSeconds } = condemnation;
       const container = index.containers.find(id);
+      if (container === undefined) this.#ahead.set(containerText(id), condemnation);
       if (container === undefined || container.condemned !== undefined) continue;
-      container.condemned = { keepSinceSeconds, learnedMs: now, publishedMs: now };
+      // Whoever wrote it may have died before anybody else could know of it.
+      container.condemned = { keepSinceSeconds, learnedMs: now, isAnnounced: false, publishedMs: undefined };
       learned.push(container);
     }
+    for (const text of this.#ahead.keys()) {
+      if (this.#ahead.size <= MAX_AHEAD) break;
+      this.#ahead.delete(text);
+    }
     return learned;
+  }
+
+  /** Containers became known: those among them that had been condemned before. @returns as `learn`. */
+  learnAhead(): readonly Container[] {
+    const { containers } = this.#parts.index;
+    const known = [...this.#ahead].filter(([, { id }]) => containers.find(id) !== undefined);
+    for (const [text] of known) this.#ahead.delete(text);
+    return this.learn(known.map(([, condemnation]) => condemnation));
   }
 
   /** Copies forward what is needed of a condemned container and forgets the rest. @throws cancelled; unavailable. */
@@ -70,19 +100,29 @@ export class Condemnations {
    */
   async condemn(containers: readonly Container[], keepSinceSeconds: number, signal: AbortSignal): Promise<void> {
     const { copies, index, packs } = this.#parts;
-    for (const container of containers) {
-      await copies.copy(this.#neededRows(container, keepSinceSeconds), signal);
-    }
+    // All at once: each copying by itself would end in a small pack of its own.
+    await copies.copy(
+      containers.flatMap((container) => this.#neededRows(container, keepSinceSeconds)),
+      signal,
+    );
     const inForce = [...index.containers].filter(({ condemned }) => condemned !== undefined);
-    await Promise.all([
-      ...inForce.map(({ id, condemned }) => this.#write({ id, keepSinceSeconds: condemned?.keepSinceSeconds ?? 0 })),
-      ...containers.map((container) =>
-        this.#write({ id: container.id, keepSinceSeconds }, () => this.#condemned(container, keepSinceSeconds)),
-      ),
-      packs.flush(),
-    ]);
+    const condemned = containers.map((container) =>
+      this.#write({ id: container.id, keepSinceSeconds }, () => this.#condemned(container, keepSinceSeconds)),
+    );
+    await Promise.all([this.announce(inForce), ...condemned, packs.flush()]);
     // What was promised between the copying and the condemnation.
     for (const container of containers) await this.empty(container, signal);
+  }
+
+  /** Writes condemnations that are in force into a pack of this process. @throws unavailable once the tier is closed. */
+  async announce(containers: readonly Container[]): Promise<void> {
+    const written = containers.flatMap(({ id, condemned }) => {
+      if (condemned === undefined) return [];
+      return this.#write({ id, keepSinceSeconds: condemned.keepSinceSeconds }, () => {
+        condemned.isAnnounced = true;
+      });
+    });
+    await Promise.all([...written, this.#parts.packs.flush()]);
   }
 
   /**
@@ -103,6 +143,7 @@ export class Condemnations {
     container.condemned ??= {
       keepSinceSeconds,
       learnedMs: this.#parts.clock.monotonicMs(),
+      isAnnounced: true,
       publishedMs: undefined,
     };
   }
@@ -163,16 +204,16 @@ export class Condemnations {
     added.catch((error: unknown) => log.warn({ err: error, hash }, 'the removal of an entry could not be written'));
   }
 
-  /** When the oldest pack that stays was written: it may hold values of that time. */
+  /** When the oldest pack was written that is there, also if it is condemned: it may hold values of that time. */
   #oldestSeconds(): number {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const { createdSeconds, condemned, digest } of this.#parts.index.containers) {
-      if (condemned === undefined && digest === undefined) oldest = Math.min(oldest, createdSeconds);
+    for (const { createdSeconds, digest } of this.#parts.index.containers) {
+      if (digest === undefined) oldest = Math.min(oldest, createdSeconds);
     }
-    return oldest;
+    return oldest - MAX_SKEW_SECONDS;
   }
 }
 
 function isUnpublished({ condemned }: Container): boolean {
-  return condemned !== undefined && condemned.publishedMs === undefined;
+  return condemned?.isAnnounced === true && condemned.publishedMs === undefined;
 }

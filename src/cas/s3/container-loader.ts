@@ -17,6 +17,8 @@ export interface LoadOptions {
   /** Seconds since 1970 that count as last use of what is found. */
   readonly touched: number;
   readonly signal: AbortSignal;
+  /** Told after each batch, in the same turn as it is entered, whom each of its packs condemns: nothing tells of that again. */
+  readonly onCondemned: (condemnations: readonly Condemnation[], pack: ObjectInfo) => void;
   /** Called after each batch with the number of objects that are done. */
   readonly onProgress?: (done: number) => void;
 }
@@ -43,20 +45,16 @@ export class ContainerLoader {
   /**
    * Loads what is not known yet, in the given order: for each writer that of its numbers, so that copies come after what they are
    * copies of.
-   * @returns whom the packs condemn. Whoever calls it applies that.
    * @throws unavailable; precondition for a pack of a newer version; cancelled. What was loaded before stays.
    */
-  async load(infos: readonly ObjectInfo[], options: LoadOptions): Promise<readonly Condemnation[]> {
-    const condemnations: Condemnation[] = [];
+  async load(infos: readonly ObjectInfo[], options: LoadOptions): Promise<void> {
     for (let at = 0; at < infos.length; at += FOOTERS_AT_ONCE) {
       const batch = infos.slice(at, at + FOOTERS_AT_ONCE);
       const footers = await Promise.all(batch.map((info) => this.#footerOf(info, options.signal)));
-      for (const [index, info] of batch.entries()) {
-        condemnations.push(...this.#enter(info, footers[index], options.touched));
-      }
+      const entered = batch.map((info, index) => ({ info, found: this.#enter(info, footers[index], options.touched) }));
+      for (const { info, found } of entered) if (found.length > 0) options.onCondemned(found, info);
       options.onProgress?.(at + batch.length);
     }
-    return condemnations;
   }
 
   /** The footer of a pack; undefined if it needs none, is gone, or is damaged. */

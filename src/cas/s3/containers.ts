@@ -6,6 +6,8 @@ export interface Condemned {
   readonly keepSinceSeconds: number;
   /** When this server learned of it: from then on nothing in it is promised for long. */
   readonly learnedMs: number;
+  /** This process has written it into a pack of its own: whoever reads its next state finds it there. */
+  isAnnounced: boolean;
   /** Since when every server that refreshes learns of it; undefined while that is not sure. */
   publishedMs: number | undefined;
 }
@@ -23,6 +25,8 @@ export interface Container {
   readonly createdSeconds: number;
   /** Bytes of it that rows refer to. */
   liveBytes: number;
+  /** Rows that refer to it. */
+  liveRows: number;
   condemned: Condemned | undefined;
   /** A snapshot said that it is condemned, and what is to be kept; it becomes `condemned` once the rows are there. */
   remembered: number | undefined;
@@ -62,6 +66,7 @@ export class Containers {
       sizeBytes,
       createdSeconds,
       liveBytes: 0,
+      liveRows: 0,
       condemned: undefined,
       remembered: undefined,
       isDamaged: false,

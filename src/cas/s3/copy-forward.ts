@@ -1,12 +1,15 @@
 import type { Digest } from '../../digest/digest.ts';
-import { isKind, ReapiError } from '../../errors.ts';
+import { isKind, ReapiError, throwIfAborted } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
+import { forEachBounded } from '../../system/for-each-bounded.ts';
 import type { Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
+import type { BlobStore } from '../blob-store.ts';
 import { ENTRY_KIND } from '../segment/log/format.ts';
 import { digestOfKey, RowKey } from '../segment/record-index/row-key.ts';
 import type { BucketIndex, IndexedRow } from './bucket-index.ts';
 import type { BucketTime } from './bucket-time.ts';
+import { ByteWindow } from './byte-window.ts';
 import type { ContainerNumbers } from './container-numbers.ts';
 import { decodeEntryBody } from './entry-body.ts';
 import { fetchBlob, readPlace } from './fetch-blob.ts';
@@ -18,18 +21,21 @@ import type { PackWriter } from './pack-writer.ts';
 import type { RangeReader } from './range-reader.ts';
 import { untilStored } from './until-stored.ts';
 
-/** What is in memory at the same time while it is copied. */
-const BATCH_BYTES = 16 * 1024 * 1024;
+/** Beside one full pack, what is in memory at the same time while it is copied. */
+const SLACK_BYTES = 16 * 1024 * 1024;
 
-/** Rows of one batch; their bodies are read side by side. */
-const BATCH_ROWS = 4096;
+/** Bodies that are read side by side. */
+const READS_AT_ONCE = 256;
 
-/** How long a copy may wait for company: until the batch is complete it has some. */
+/** Large blobs that S3 copies at the same time. */
+const LARGE_AT_ONCE = 4;
+
+/** How long a copy may wait for company: it has some, unless it is among the last. */
 const PATIENCE_MS = 1000;
 
 /** What copying forward stands on. */
 export interface CopyForwardParts {
-  readonly local: LocalTier;
+  readonly local: Pick<LocalTier, 'has'> & { readonly blobs: Pick<BlobStore, 'getBytes'> };
   readonly objects: ObjectStore;
   readonly index: BucketIndex;
   readonly reader: RangeReader;
@@ -45,10 +51,13 @@ export interface CopyForwardParts {
 export class CopyForward {
   readonly #parts: CopyForwardParts;
   readonly #key = new RowKey();
+  readonly #window: ByteWindow;
   #bytes = 0;
 
-  constructor(parts: CopyForwardParts) {
+  /** @param options.packBytes of a full pack. */
+  constructor(parts: CopyForwardParts, options: { readonly packBytes: number }) {
     this.#parts = parts;
+    this.#window = new ByteWindow(options.packBytes + SLACK_BYTES);
   }
 
   /** Bytes copied since the start. */
@@ -61,41 +70,57 @@ export class CopyForward {
    * @throws cancelled; unavailable once the tier is closed.
    */
   async copy(rows: readonly IndexedRow[], signal: AbortSignal): Promise<void> {
-    let batch: IndexedRow[] = [];
-    let bytes = 0;
-    for (const row of rows) {
-      if (row.place.container.digest !== undefined) {
-        await this.#copyLarge(row, signal);
-        continue;
-      }
-      batch.push(row);
-      bytes += row.place.lengthBytes;
-      if (bytes < BATCH_BYTES && batch.length < BATCH_ROWS) continue;
-      await this.#copyBatch(batch, signal);
-      batch = [];
-      bytes = 0;
-    }
-    await this.#copyBatch(batch, signal);
-  }
-
-  async #copyBatch(rows: readonly IndexedRow[], signal: AbortSignal): Promise<void> {
-    const outcomes = await Promise.allSettled(rows.map((row) => this.#copySmall(row, signal)));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-  }
-
-  async #copySmall(row: IndexedRow, signal: AbortSignal): Promise<void> {
-    const { index, packs, log } = this.#parts;
-    if (!index.isCurrent(row)) return;
-    let body: Uint8Array;
+    const small = rows.filter(({ place }) => place.container.digest === undefined);
+    const stored: Promise<void>[] = [];
     try {
-      body = await this.#untilDone(() => this.#bodyOf(row, signal), signal);
+      await forEachBounded(small.length, READS_AT_ONCE, async (number) => {
+        const row = small[number];
+        if (row !== undefined) await this.#copySmall(row, stored, signal);
+      });
+      const large = rows.filter(({ place }) => place.container.digest !== undefined);
+      await forEachBounded(large.length, LARGE_AT_ONCE, async (number) => {
+        const row = large[number];
+        if (row !== undefined) await this.#copyLarge(row, signal);
+      });
+    } finally {
+      await Promise.allSettled(stored);
+    }
+    await Promise.all(stored);
+  }
+
+  /** Reads a row and hands it to the packs. @param stored gets what is to be waited for. */
+  async #copySmall(row: IndexedRow, stored: Promise<void>[], signal: AbortSignal): Promise<void> {
+    const { lengthBytes } = row.place;
+    await this.#window.take(lengthBytes);
+    const release = (): void => this.#window.give(lengthBytes);
+    let packed: Promise<void> | undefined;
+    try {
+      const body = await this.#read(row, signal);
+      if (body !== undefined) packed = this.#pack(row, body);
+    } finally {
+      // A failure of the pack is looked at by whoever waits for all of them.
+      if (packed === undefined) release();
+      else packed.then(release, release);
+    }
+    if (packed !== undefined) stored.push(packed);
+  }
+
+  /** The body of a row; undefined if there is nothing to copy. */
+  async #read(row: IndexedRow, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { index, log } = this.#parts;
+    if (!index.isCurrent(row)) return undefined;
+    try {
+      return await this.#untilDone(() => this.#bodyOf(row, signal), signal);
     } catch (error) {
       if (!isKind(error, 'blob-not-found') && !isKind(error, 'data-loss') && !isKind(error, 'not-found')) throw error;
       log.error({ err: error, hash: row.hash, key: row.place.container.key }, 'a row could not be copied forward');
       index.drop(row);
-      return;
+      return undefined;
     }
-    await packs.add({
+  }
+
+  #pack(row: IndexedRow, body: Uint8Array): Promise<void> {
+    return this.#parts.packs.add({
       bytes: body.length,
       patienceMs: PATIENCE_MS,
       build: (builder) => {
@@ -147,12 +172,14 @@ export class CopyForward {
 
   async #blobBytes({ kind, hash, place }: IndexedRow, signal: AbortSignal): Promise<Uint8Array> {
     const digest: Digest = digestOfKey(this.#key.setHex(kind, hash), place.lengthBytes);
-    const { local } = this.#parts;
+    const { local, log } = this.#parts;
     if (local.has(digest)) {
       try {
         return await local.blobs.getBytes(digest, signal);
       } catch (error) {
-        if (!isKind(error, 'blob-not-found')) throw error;
+        // Whatever is wrong with this machine: the bucket has it.
+        throwIfAborted(signal);
+        log.debug({ err: error, hash }, 'the local tier does not give a blob that is copied forward');
       }
     }
     return fetchBlob(this.#parts, digest, place, signal);
@@ -165,7 +192,7 @@ export class CopyForward {
     return body;
   }
 
-  /** Until S3 answers; what it answers is final unless it is `unavailable`. */
+  /** Until S3 answers, and has room. */
   async #untilDone<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const { clock, random, log } = this.#parts;
     const failed = (error: unknown): void => {
@@ -184,7 +211,7 @@ async function finalOutcome<T>(
   try {
     return { value: await attempt() };
   } catch (error) {
-    if (isKind(error, 'unavailable')) throw error;
+    if (isKind(error, 'unavailable') || isKind(error, 'quota-exceeded')) throw error;
     return { error };
   }
 }

@@ -1,5 +1,6 @@
 import { type Digest, isEmptyBlob } from '../../digest/digest.ts';
 import { isKind, ReapiError, throwIfAborted } from '../../errors.ts';
+import { discard } from '../../system/abortable.ts';
 import { type ByteRange, type ByteStream, collect, streamOf, WHOLE } from '../../system/byte-stream.ts';
 import type { Clock } from '../../system/clock.ts';
 import { absentAmong, blobNotFound, sliceOf } from '../blob-lookup.ts';
@@ -73,7 +74,7 @@ export class DurableBlobStore implements BlobStore {
     const missingHere = await local.blobs.findMissing(digests, signal);
     if (this.#options.durability === 's3') return absentAmong(digests, (digest) => this.#isStored(digest));
     // Looked up also if they are here: a use counts for the bucket, too.
-    for (const digest of digests) this.#touch(digest);
+    for (const digest of digests) if (!this.#touch(digest)) this.#storeIfForgotten(digest);
     return absentAmong(missingHere, (digest) => this.#touch(digest));
   }
 
@@ -86,8 +87,7 @@ export class DurableBlobStore implements BlobStore {
     const isWhole = range.offset === 0 && (range.limit ?? digest.sizeBytes) >= digest.sizeBytes;
     if (isWhole && digest.sizeBytes <= MAX_FETCHED_WHOLE_BYTES && (await this.#fetchLarge(digest, place, signal)))
       return this.#parts.local.blobs.open(digest, range, signal);
-    const stream = this.#stream(digest, place, range, signal);
-    return isWhole ? verified(digest, stream) : stream;
+    return isWhole ? this.#whole(digest, place, signal) : this.#stream(digest, place, range, signal);
   }
 
   async getBytes(digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
@@ -96,12 +96,13 @@ export class DurableBlobStore implements BlobStore {
     if (here !== undefined) return here;
     const place = this.#placeOf(digest);
     if (place.container.digest === undefined) return this.#fetch(digest, place, signal);
-    return collect(verified(digest, this.#stream(digest, place, WHOLE, signal)), digest.sizeBytes);
+    return collect(this.#whole(digest, place, signal), digest.sizeBytes);
   }
 
   async putBytes(digest: Digest, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     const { local } = this.#parts;
-    if (this.#isPresent(digest)) return;
+    throwIfAborted(signal);
+    if (await this.#isPresent(digest, signal)) return;
     await this.#store(digest, signal, {
       here: () => local.blobs.putBytes(digest, bytes, signal),
       bytes: async () => bytes,
@@ -110,10 +111,11 @@ export class DurableBlobStore implements BlobStore {
 
   async put(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
     const { local } = this.#parts;
-    if (this.#isPresent(digest)) {
-      // The local tier lets go of a stream it does not need.
-      if (isEmptyBlob(digest) || local.has(digest)) return local.blobs.put(digest, bytes, signal);
-      await bytes[Symbol.asyncIterator]().return?.();
+    // The local tier makes sure that nothing comes for an empty blob.
+    if (isEmptyBlob(digest)) return local.blobs.put(digest, bytes, signal);
+    if (signal.aborted || (await this.#isPresent(digest, signal))) {
+      discard(bytes);
+      throwIfAborted(signal);
       return;
     }
     await this.#store(digest, signal, {
@@ -128,7 +130,7 @@ export class DurableBlobStore implements BlobStore {
     signal: AbortSignal,
     { here, bytes }: { readonly here: () => Promise<void>; readonly bytes: () => Promise<Uint8Array> },
   ): Promise<void> {
-    const { backlog, pending } = this.#parts;
+    const { backlog, pending, clock, health } = this.#parts;
     const { sizeBytes } = digest;
     backlog.take(sizeBytes);
     let isHandedOn = false;
@@ -146,7 +148,7 @@ export class DurableBlobStore implements BlobStore {
         () => backlog.give(sizeBytes),
         () => backlog.give(sizeBytes),
       );
-      await waitAtMost(stored, this.#options.uploadWaitMs, { clock: this.#parts.clock, signal });
+      await waitAtMost(stored, this.#options.uploadWaitMs, { clock, health, signal });
     } finally {
       if (!isHandedOn) backlog.give(sizeBytes);
     }
@@ -159,10 +161,21 @@ export class DurableBlobStore implements BlobStore {
   }
 
   /** Whether a put has nothing to do. */
-  #isPresent(digest: Digest): boolean {
+  async #isPresent(digest: Digest, signal: AbortSignal): Promise<boolean> {
     if (this.#options.durability === 's3') return this.#isStored(digest);
-    // What is here and not in the bucket is on its way there.
-    return this.#touch(digest) || this.#parts.local.has(digest);
+    if (this.#touch(digest)) return true;
+    const { local, index, pending } = this.#parts;
+    if (!local.has(digest) || !(index.keeps(digest) || pending.isOnItsWay(digest))) return false;
+    // What the bucket may have lost is promised by the local tier.
+    return (await local.blobs.findMissing([digest], signal)).length === 0;
+  }
+
+  /** What the local tier has and the bucket has forgotten is used again. */
+  #storeIfForgotten(digest: Digest): void {
+    const { local, index, pending, backlog } = this.#parts;
+    if (index.keeps(digest) || pending.isOnItsWay(digest) || !local.has(digest)) return;
+    backlog.add(digest.sizeBytes);
+    pending.addBlob(digest);
   }
 
   /** Whether the bucket has it; then that is promised. Where news is overdue, a copy here answers for it. */
@@ -212,31 +225,46 @@ export class DurableBlobStore implements BlobStore {
   /** Fetches a large blob into the local tier, once for all who want it. @returns whether it is there now. */
   async #fetchLarge(digest: Digest, place: BucketPlace, signal: AbortSignal): Promise<boolean> {
     const { local } = this.#parts;
-    await this.#fetches.run(
-      digest.hash,
-      (shared) => ifThereIsRoom(() => local.blobs.put(digest, this.#stream(digest, place, WHOLE, shared), shared)),
-      signal,
-    );
+    await this.#fetches
+      .run(
+        digest.hash,
+        (shared) => ifThereIsRoom(() => local.blobs.put(digest, this.#stream(digest, place, WHOLE, shared), shared)),
+        signal,
+      )
+      .catch((error: unknown) => {
+        throw isKind(error, 'digest-mismatch') ? this.#lost(digest, place, error) : error;
+      });
     return local.has(digest);
   }
 
+  /** All of a large blob, verified: whoever reads to the end has exactly the blob. */
+  async *#whole(digest: Digest, place: BucketPlace, signal: AbortSignal): ByteStream {
+    try {
+      yield* verified(digest, this.#stream(digest, place, WHOLE, signal));
+    } catch (error) {
+      throw isKind(error, 'digest-mismatch') ? this.#lost(digest, place, error) : error;
+    }
+  }
+
   /** The object of a large blob as a stream. */
-  async *#stream(
-    digest: Digest,
-    { container }: BucketPlace,
-    { offset, limit }: ByteRange,
-    signal: AbortSignal,
-  ): ByteStream {
-    const { objects, partBudget, index } = this.#parts;
+  async *#stream(digest: Digest, place: BucketPlace, { offset, limit }: ByteRange, signal: AbortSignal): ByteStream {
+    const { container } = place;
+    const { objects, partBudget } = this.#parts;
     const lengthBytes = Math.max(0, Math.min(limit ?? digest.sizeBytes, digest.sizeBytes - offset));
     if (lengthBytes === 0) return;
     try {
       yield* partStream(objects, { objectKey: container.key, offset, lengthBytes }, { budget: partBudget }, signal);
     } catch (error) {
-      if (!isKind(error, 'not-found')) throw error;
-      index.dropBlob(digest, container);
-      throw blobNotFound(digest);
+      throw isKind(error, 'not-found') || isKind(error, 'data-loss') ? this.#lost(digest, place, error) : error;
     }
+  }
+
+  /** The object of a large blob is gone or holds something else: from now on the index knows. */
+  #lost(digest: Digest, { container }: BucketPlace, error: unknown): ReapiError {
+    const { index, log } = this.#parts;
+    log.error({ err: error, key: container.key, hash: digest.hash }, 'a large blob in the bucket is damaged or gone');
+    index.dropBlob(digest, container);
+    return blobNotFound(digest);
   }
 }
 

@@ -71,7 +71,7 @@ export class DurableEntryStore implements EntryStore {
     const stored = index.findEntry(hash);
     if (stored !== undefined) index.touchEntry(hash, time.now());
     const here = await this.#here(key, signal);
-    if (here !== undefined && (stored === undefined || compareVersions(here.version, stored.version) >= 0)) {
+    if (here !== undefined && this.#counts(key, here, stored)) {
       return here.isRemoval ? undefined : { value: here.value, writtenMs: here.writtenMs };
     }
     if (stored === undefined || stored.isRemoval) return undefined;
@@ -86,40 +86,66 @@ export class DurableEntryStore implements EntryStore {
   async putWritten(key: string, value: Uint8Array, writtenMs: number, signal: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     checkEntry(key, value, this.#options.maxEntryBytes);
-    await this.#write(this.#next(key, value, writtenMs, false), signal);
+    // A copy: it may be on its way to the bucket when the caller has its array back.
+    await this.#write(this.#next(key, new Uint8Array(value), writtenMs, false), signal);
   }
 
-  /** Takes up a value that this machine had before the bucket was configured, unless there is one by now. @throws as `put`. */
-  async adopt(key: string, value: Uint8Array, writtenMs: number, signal: AbortSignal): Promise<void> {
-    const { local, index } = this.#parts;
-    const isKnown =
-      index.findEntry(hashOf('sha256', key)) !== undefined || (await this.#here(key, signal)) !== undefined;
-    if (!isKnown) await this.putWritten(key, value, writtenMs, signal);
+  /**
+   * Takes up a value that this machine had before the bucket was configured, unless there is one by now.
+   * @returns what the bucket is to be given. @throws cancelled; unavailable if the local tier fails.
+   */
+  async adopt(
+    key: string,
+    value: Uint8Array,
+    writtenMs: number,
+    signal: AbortSignal,
+  ): Promise<VersionedEntry | undefined> {
+    const { local, index, log } = this.#parts;
+    let adopted: VersionedEntry | undefined;
+    if (index.findEntry(hashOf('sha256', key)) === undefined && (await this.#here(key, signal)) === undefined) {
+      adopted = this.#next(key, value, writtenMs, false);
+      try {
+        await this.#putHere(adopted, signal);
+      } catch (error) {
+        if (!isKind(error, 'quota-exceeded')) throw error;
+        log.warn({ err: error }, 'the local tier has no room to take up an entry; the next start tries again');
+        return undefined;
+      }
+    }
     await local.entries.delete(key, signal);
+    return adopted;
   }
 
   async delete(key: string, signal: AbortSignal): Promise<boolean> {
     const { index, clock } = this.#parts;
     const here = await this.#here(key, signal);
     const stored = index.findEntry(hashOf('sha256', key));
-    const newest =
-      stored === undefined || (here !== undefined && compareVersions(here.version, stored.version) >= 0)
-        ? here
-        : stored;
+    const newest = here !== undefined && this.#counts(key, here, stored) ? here : stored;
     if (newest === undefined || newest.isRemoval) return false;
     await this.#write(this.#next(key, NO_VALUE, clock.nowMs(), true), signal);
     return true;
   }
 
+  /**
+   * Whether the value of the local tier is the newest. One that the bucket does not know of and is not given counts no more: it was forgotten
+   * there, or removed, and the removal forgotten.
+   */
+  #counts(key: string, here: LocalEntry, stored: IndexedEntry | undefined): boolean {
+    if (stored === undefined) return this.#parts.pending.isEntryOnItsWay(key);
+    return compareVersions(here.version, stored.version) >= 0;
+  }
+
   #next(key: string, value: Uint8Array, writtenMs: number, isRemoval: boolean): VersionedEntry {
-    const { index } = this.#parts;
-    const version = { sequence: index.maxSequence + 1, writer: this.#options.writer };
+    const { index, clock } = this.#parts;
+    // Not below the time: a server that starts while S3 is out of reach does not know the newest number that it used itself.
+    const sequence = Math.max(index.maxSequence + 1, Math.floor(clock.nowMs()));
+    const version = { sequence, writer: this.#options.writer };
     index.sawSequence(version.sequence);
     return { key, value, writtenMs: Math.max(0, Math.floor(writtenMs)), version, isRemoval };
   }
 
   async #write(entry: VersionedEntry, signal: AbortSignal): Promise<void> {
-    const { local, backlog, pending, writer, clock } = this.#parts;
+    const { backlog, pending, writer, clock, health } = this.#parts;
     const { durability, uploadWaitMs } = this.#options;
     if (!pending.hasRoomForEntry) {
       const message = 'S3 does not keep up or is out of reach: too many values wait to be stored there';
@@ -129,7 +155,7 @@ export class DurableEntryStore implements EntryStore {
     backlog.take(takenBytes);
     let isHandedOn = false;
     try {
-      await local.entries.putWritten(localEntryKey(entry.key), encodeLocalEntry(entry), entry.writtenMs, signal);
+      await this.#putHere(entry, signal);
       isHandedOn = true;
     } finally {
       if (!isHandedOn) backlog.give(takenBytes);
@@ -143,7 +169,12 @@ export class DurableEntryStore implements EntryStore {
       () => backlog.give(takenBytes),
       () => backlog.give(takenBytes),
     );
-    await waitAtMost(stored, uploadWaitMs, { clock, signal });
+    await waitAtMost(stored, uploadWaitMs, { clock, health, signal });
+  }
+
+  #putHere(entry: VersionedEntry, signal: AbortSignal): Promise<void> {
+    const { entries } = this.#parts.local;
+    return entries.putWritten(localEntryKey(entry.key), encodeLocalEntry(entry), entry.writtenMs, signal);
   }
 
   /** What the local tier has. One that is damaged is absent: the bucket may have it. */

@@ -9,6 +9,7 @@ import { digestFromName, fileName } from '../blob-file-name.ts';
  *     packs/<writer>/<number>-<nonce>                    many small blobs and entries, with a footer
  *     packs/<writer>/<number>-<nonce>-<hash>-<size>-<function>   one large blob; its name is its footer
  *     snapshots/<writer>/<number>                        an index as of some moment
+ *     doctor/<random>/…                                  what commands try; they remove it again
  *
  * Writer, number and nonce are 16, 12 and 8 hex digits. A writer numbers what it writes, so that the others need to list only what is
  * new; the nonce is new at each start, so that two processes with copies of one data folder never write the same name. No object under
@@ -43,8 +44,12 @@ export const WRITERS_PREFIX = 'writers/';
 /** Where snapshots of the index are. */
 export const SNAPSHOTS_PREFIX = 'snapshots/';
 
+/** Where commands put what they try, each in a folder of its own with a random name in hex. */
+export const SCRATCH_PREFIX = 'doctor/';
+
 const CONTAINER = /^packs\/(?<writer>[0-9a-f]{16})\/(?<number>[0-9a-f]{12})-(?<nonce>[0-9a-f]{8})(?:-(?<blob>.+))?$/;
 const WRITER = /^writers\/(?<writer>[0-9a-f]{16})$/;
+const SCRATCH = /^doctor\/[0-9a-f]{16}\/./;
 const SNAPSHOT = /^snapshots\/(?<writer>[0-9a-f]{16})\/(?<number>[0-9a-f]{12})$/;
 
 /** Key of a container. */
@@ -98,6 +103,11 @@ export function snapshotKey(writer: string, number: number): string {
 export function parseSnapshotKey(key: string): { readonly writer: string; readonly number: number } | undefined {
   const { writer, number } = SNAPSHOT.exec(key)?.groups ?? {};
   return writer === undefined || number === undefined ? undefined : { writer, number: Number.parseInt(number, 16) };
+}
+
+/** Whether a command tried something there. */
+export function isScratchKey(key: string): boolean {
+  return SCRATCH.test(key);
 }
 
 function hexNumber(number: number): string {

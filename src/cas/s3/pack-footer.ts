@@ -28,7 +28,8 @@ export async function readFooter(
   signal: AbortSignal,
 ): Promise<PackFooter> {
   const guessBytes = tailBytes(sizeBytes);
-  const tail = await objects.getRange(key, sizeBytes - guessBytes, guessBytes, signal);
+  const tail =
+    guessBytes === 0 ? new Uint8Array() : await objects.getRange(key, sizeBytes - guessBytes, guessBytes, signal);
   const trailer = tail.subarray(Math.max(0, tail.length - PACK_TRAILER_BYTES));
   const { offset, lengthBytes } = footerPlace(trailer, sizeBytes);
   const from = offset - (sizeBytes - guessBytes);

@@ -8,8 +8,8 @@ import type { LocalTier } from './local-tier.ts';
 import { parseContainerKey } from './object-names.ts';
 import type { ReadAhead, ReadAheadItem } from './read-ahead.ts';
 
-/** Packs whose rows are kept in the order of their places: those that are being read through. */
-const MAX_PACKS = 16;
+/** Rows that are kept in the order of their places, of packs that are being read through: some 200 bytes each. */
+const MAX_ROWS = 200_000;
 
 /** What finding neighbours stands on. */
 export interface PackNeighboursParts {
@@ -23,7 +23,10 @@ export interface PackNeighboursParts {
 /** Blobs that stand behind each other in a pack came together and are wanted together: read ahead, they go to the local tier. */
 export class PackNeighbours implements ReadAhead {
   readonly #parts: PackNeighboursParts;
-  readonly #rows = new LRUCache<number, readonly IndexedRow[]>({ max: MAX_PACKS });
+  readonly #rows = new LRUCache<number, readonly IndexedRow[]>({
+    maxSize: MAX_ROWS,
+    sizeCalculation: (rows) => rows.length + 1,
+  });
   readonly #key = new RowKey();
   readonly #keeping = new Set<Promise<void>>();
 

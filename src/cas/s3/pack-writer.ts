@@ -14,8 +14,11 @@ import { untilStored } from './until-stored.ts';
 /** Packs that are being stored at the same time; what arrives meanwhile gathers in the next one. */
 const MAX_PACKS_IN_FLIGHT = 3;
 
-/** Small packs that may follow each other at once after a quiet time. */
-const SMALL_PACK_BURST = 8;
+/** After a quiet time small packs may go out as fast as they come, until what this time would have allowed is used up. */
+const BURST_SECONDS = 30;
+
+/** In a burst, small packs keep that distance. */
+const MIN_SMALL_DISTANCE_MS = 25;
 
 /** A pack below this part of the full size is small: each counts against the rate of small packs. */
 const SMALL_SHARE = 1 / 4;
@@ -76,17 +79,19 @@ export class PackWriter {
   readonly #options: PackWriterOptions;
   readonly #closing = new AbortController();
   readonly #full: Gathering[] = [];
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Map<Gathering, Promise<void>>();
   #open: Gathering | undefined;
   #timer: Timer | undefined;
-  #tokens = SMALL_PACK_BURST;
+  #tokens: number;
   #tokensMs: number;
-  #isFlushing = false;
+  #lastSmallMs = Number.NEGATIVE_INFINITY;
+  #flushes = 0;
   #packs = 0;
 
   constructor(parts: PackWriterParts, options: PackWriterOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#tokens = this.#maxTokens;
     this.#tokensMs = parts.clock.monotonicMs();
   }
 
@@ -108,13 +113,13 @@ export class PackWriter {
 
   /** Stores what was added so far without waiting for company. @throws unavailable if the writer is closed meanwhile. */
   async flush(): Promise<void> {
-    this.#isFlushing = true;
+    this.#flushes++;
     try {
-      const waiting = [...this.#full, ...(this.#open === undefined ? [] : [this.#open])];
+      const waiting = [...this.#running.keys(), ...this.#full, ...(this.#open === undefined ? [] : [this.#open])];
       this.#schedule();
-      await Promise.all([...this.#running, ...waiting.map(({ stored }) => stored.promise)]);
+      await Promise.all(waiting.map(({ stored }) => stored.promise));
     } finally {
-      this.#isFlushing = false;
+      this.#flushes--;
     }
   }
 
@@ -127,7 +132,7 @@ export class PackWriter {
     }
     this.#full.length = 0;
     this.#open = undefined;
-    await Promise.all(this.#running);
+    await Promise.all(this.#running.values());
   }
 
   #gatheringFor(input: PackInput): Gathering {
@@ -157,14 +162,21 @@ export class PackWriter {
     const open = this.#open;
     if (open === undefined || this.#running.size >= MAX_PACKS_IN_FLIGHT) return;
     const now = this.#parts.clock.monotonicMs();
-    const startMs = this.#isFlushing ? now : Math.max(open.dueMs, this.#nextTokenMs(open, now));
+    const startMs = this.#flushes > 0 ? now : Math.max(open.dueMs, this.#nextTokenMs(open, now));
     if (startMs > now) {
       this.#timer = this.#parts.clock.wakeAt(startMs, () => this.#schedule());
       return;
     }
-    if (this.#isSmall(open)) this.#tokens--;
+    if (this.#isSmall(open)) {
+      this.#tokens--;
+      this.#lastSmallMs = now;
+    }
     this.#open = undefined;
     this.#start(open);
+  }
+
+  get #maxTokens(): number {
+    return Math.max(1, BURST_SECONDS * this.#options.maxSmallPacksPerSecond);
   }
 
   #isSmall({ bytes }: Gathering): boolean {
@@ -175,18 +187,19 @@ export class PackWriter {
   #nextTokenMs(open: Gathering, now: number): number {
     const { maxSmallPacksPerSecond } = this.#options;
     const gained = ((now - this.#tokensMs) / 1000) * maxSmallPacksPerSecond;
-    this.#tokens = Math.min(SMALL_PACK_BURST, this.#tokens + gained);
+    this.#tokens = Math.min(this.#maxTokens, this.#tokens + gained);
     this.#tokensMs = now;
-    if (!this.#isSmall(open) || this.#tokens >= 1) return now;
+    if (!this.#isSmall(open)) return now;
+    if (this.#tokens >= 1) return this.#lastSmallMs + MIN_SMALL_DISTANCE_MS;
     return now + Math.ceil(((1 - this.#tokens) / maxSmallPacksPerSecond) * 1000);
   }
 
   #start(gathering: Gathering): void {
     const run = this.#store(gathering).finally(() => {
-      this.#running.delete(run);
+      this.#running.delete(gathering);
       if (!this.#closing.signal.aborted) this.#schedule();
     });
-    this.#running.add(run);
+    this.#running.set(gathering, run);
   }
 
   async #store({ inputs, stored }: Gathering): Promise<void> {
@@ -204,9 +217,10 @@ export class PackWriter {
     const { sizeBytes } = builder;
     try {
       await this.#putPack(id, builder);
-    } catch (error) {
+    } catch {
+      // Nothing else ends the trying.
       numbers.settle(id);
-      stored.reject(error);
+      stored.reject(closed());
       return;
     }
     const container = containers.add({ id }, sizeBytes, createdSeconds);

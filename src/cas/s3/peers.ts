@@ -1,5 +1,5 @@
 import type { Clock } from '../../system/clock.ts';
-import { DEAD_AFTER_MS } from './promises.ts';
+import { deadAfterMs } from './promises.ts';
 import type { WriterState } from './writer-state.ts';
 
 /** Another server on the same bucket, as far as it is known. */
@@ -10,6 +10,8 @@ export interface Peer {
   state: WriterState;
   /** All its containers below that number are known. */
   knownFloor: number;
+  /** Containers that its state tells of have not been read yet. */
+  hasNews: boolean;
   /** When its state was last seen to have changed, monotonic milliseconds. */
   changedMs: number;
 }
@@ -32,10 +34,10 @@ export class Peers {
     const known = this.#peers.get(state.writer);
     const changedMs = this.#clock.monotonicMs();
     if (known !== undefined) {
-      Object.assign(known, { state, etag, changedMs });
+      Object.assign(known, { state, etag, changedMs, hasNews: true });
       return known;
     }
-    const peer: Peer = { writer: state.writer, etag, state, knownFloor: 0, changedMs };
+    const peer: Peer = { writer: state.writer, etag, state, knownFloor: 0, hasNews: true, changedMs };
     this.#peers.set(state.writer, peer);
     return peer;
   }
@@ -48,7 +50,8 @@ export class Peers {
   /** Whether nothing was heard of a writer for so long that others look after its containers. */
   isDead(writer: string): boolean {
     const peer = this.#peers.get(writer);
-    return peer === undefined || this.#clock.monotonicMs() - peer.changedMs >= DEAD_AFTER_MS;
+    if (peer === undefined) return true;
+    return this.#clock.monotonicMs() - peer.changedMs >= deadAfterMs(peer.state.refreshSeconds * 1000);
   }
 
   /** Those that are not dead. */

@@ -2,6 +2,7 @@ import { hash as hashOf } from 'node:crypto';
 import type { Digest } from '../../digest/digest.ts';
 import { isKind } from '../../errors.ts';
 import type { Log } from '../../system/log.ts';
+import { Semaphore } from '../../system/semaphore.ts';
 import { ENTRY_KIND } from '../segment/log/format.ts';
 import { digestOfKey, type RowKey } from '../segment/record-index/row-key.ts';
 import type { Backlog } from './backlog.ts';
@@ -16,6 +17,9 @@ const MAX_QUEUED = 100_000;
 
 /** Bytes that are read from the local tier and not in the bucket yet. */
 const MAX_READ_BYTES = 64 * 1024 * 1024;
+
+/** Values of the local tier that are in memory on their way into the bucket; reading the others waits for them. */
+const MAX_FOUND_ENTRIES = 4096;
 
 /** Nobody waits for these uploads: records gather for so long. */
 const PATIENCE_MS = 1000;
@@ -40,9 +44,12 @@ export interface PendingUploadsOptions {
 /** A blob on its way. */
 interface QueuedBlob {
   readonly digest: Digest;
-  /** Bytes of the backlog to give back. */
+  /** Bytes of the backlog to give back; 0 of what was there before the bucket: that is not held fast either. */
   readonly takenBytes: number;
 }
+
+/** A blob's name among those that are pending: what a `RowKey` holds of its hash. */
+const HASH_CHARACTERS = 64;
 
 /**
  * What the local tier has and the bucket has not. It is not written down anywhere: the local tier is compared with the index of the bucket at the start,
@@ -52,15 +59,21 @@ interface QueuedBlob {
 export class PendingUploads {
   readonly #parts: PendingUploadsParts;
   readonly #options: PendingUploadsOptions;
-  readonly #blobs = new Queue<QueuedBlob>();
+  /** What was put, which goes first, and what was found in the local tier. */
+  readonly #put = new Queue<QueuedBlob>();
+  readonly #found = new Queue<QueuedBlob>();
+  /** Blobs that are queued or on their way, by hash, and whether they are held fast. */
+  readonly #blobs = new Map<string, boolean>();
   /** Values on their way, by the hash of the key that the local tier knows them by. */
   readonly #entries = new Map<string, number>();
   readonly #running = new Set<Promise<void>>();
+  readonly #foundEntries = new Semaphore(MAX_FOUND_ENTRIES);
   #readBytes = 0;
+  /** There is more than the queues took, and of the backlog so many bytes were taken for it. */
   #isIncomplete = false;
+  #unqueuedBytes = 0;
+  #areBlobsKnown = false;
   #areEntriesKnown = false;
-  /** More was found at the start than the backlog may hold: data of before the bucket was configured. It is not held fast. */
-  #isTakenOver = false;
 
   constructor(parts: PendingUploadsParts, options: PendingUploadsOptions) {
     this.#parts = parts;
@@ -69,19 +82,34 @@ export class PendingUploads {
 
   /** Blobs and entries that are known to wait, without those that only a look through the local tier would find. */
   get count(): number {
-    return this.#blobs.size + this.#entries.size + this.#running.size;
+    return this.#put.size + this.#found.size + this.#running.size;
   }
 
   /** Whether the local tier may forget it. Runs on its hot path. */
   mayEvict(key: RowKey): boolean {
-    if (this.#options.durability === 's3' || this.#isTakenOver) return true;
-    if (key.kind !== ENTRY_KIND) return this.#parts.index.keepsBlob(key);
-    return this.#areEntriesKnown && !this.#entries.has(key.hex());
+    if (this.#options.durability === 's3') return true;
+    if (key.kind === ENTRY_KIND) return this.#areEntriesKnown && !this.#entries.has(key.hex());
+    if (this.#parts.index.keepsBlob(key)) return true;
+    // What the bucket has forgotten may be forgotten here as well.
+    return this.#areBlobsKnown && this.#unqueuedBytes === 0 && this.#blobs.get(key.hex()) !== true;
+  }
+
+  /** Whether a blob that the local tier has is on its way into the bucket, as far as is known. */
+  isOnItsWay({ hash }: Digest): boolean {
+    return !this.#areBlobsKnown || this.#isIncomplete || this.#blobs.has(nameOf(hash));
+  }
+
+  /** Whether a value that the local tier has is on its way into the bucket, as far as is known. */
+  isEntryOnItsWay(key: string): boolean {
+    return !this.#areEntriesKnown || this.#entries.has(hashOf('sha256', localEntryKey(key)));
   }
 
   /** A blob was put into the local tier, and room for it was taken of the backlog: that is given back when the bucket has it. */
   addBlob(digest: Digest): void {
-    this.#enqueue({ digest, takenBytes: digest.sizeBytes });
+    const takenBytes = digest.sizeBytes;
+    if (this.#blobs.get(nameOf(digest.hash)) === true) this.#parts.backlog.give(takenBytes);
+    else if (this.#put.size >= MAX_QUEUED) this.#leaveOut(takenBytes);
+    else this.#enqueue(this.#put, { digest, takenBytes });
     this.#pump();
   }
 
@@ -92,79 +120,115 @@ export class PendingUploads {
 
   /** Likewise of a value. @param takenBytes of the backlog. */
   addEntry(entry: VersionedEntry, takenBytes: number): void {
-    const hash = hashOf('sha256', localEntryKey(entry.key));
-    this.#entries.set(hash, (this.#entries.get(hash) ?? 0) + 1);
-    this.#run(async () => {
-      try {
-        await this.#parts.writer.writeEntry(entry, PATIENCE_MS);
-        this.#parts.backlog.give(takenBytes);
-      } finally {
-        const left = (this.#entries.get(hash) ?? 1) - 1;
-        if (left > 0) this.#entries.set(hash, left);
-        else this.#entries.delete(hash);
-      }
-    });
+    this.#run(() => this.#storeEntry(entry, takenBytes));
   }
 
   /**
-   * Finds what is pending after a start. @param adopt takes up an entry of the time before the bucket was configured.
+   * Finds what is pending after a start. @param adopt gives an entry of the time before the bucket was configured a version, if it is wanted.
    * @throws cancelled; unavailable.
    */
-  async findAll(adopt: (key: string, value: Uint8Array, writtenMs: number) => Promise<void>): Promise<void> {
-    const { backlog, log, closing, local } = this.#parts;
+  async findAll(
+    adopt: (key: string, value: Uint8Array, writtenMs: number) => Promise<VersionedEntry | undefined>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { log, local } = this.#parts;
     const bytes = this.#queueLacking();
-    this.#isTakenOver = bytes > backlog.maxBytes;
-    if (!this.#isTakenOver) backlog.add(bytes);
+    this.#areBlobsKnown = true;
     if (bytes > 0) log.info({ bytes }, 'the local tier has blobs that the bucket has not; they are being stored there');
     this.#pump();
     await local.eachEntry(async (key, { value, writtenMs }) => {
       const own = keyOfLocalEntry(key);
-      if (own === undefined) await adopt(key, value, writtenMs);
-      else this.#addIfLacking(own, value, writtenMs);
-    }, closing);
+      const entry = own === undefined ? await adopt(key, value, writtenMs) : this.#lackingEntry(own, value, writtenMs);
+      if (entry !== undefined) await this.#addFound(entry, signal);
+    }, signal);
     this.#areEntriesKnown = true;
   }
 
-  /** Waits for what runs, after `closing`. */
+  /** Waits for what runs, after `closing`, and gives up the rest. */
   async settled(): Promise<void> {
     await Promise.all(this.#running);
+    const { backlog } = this.#parts;
+    for (const queue of [this.#put, this.#found]) {
+      for (let blob = queue.shift(); blob !== undefined; blob = queue.shift()) backlog.give(blob.takenBytes);
+    }
+    backlog.give(this.#unqueuedBytes);
+    this.#unqueuedBytes = 0;
   }
 
-  #addIfLacking(key: string, stored: Uint8Array, writtenMs: number): void {
+  async #storeEntry(entry: VersionedEntry, takenBytes: number): Promise<void> {
+    const hash = hashOf('sha256', localEntryKey(entry.key));
+    this.#entries.set(hash, (this.#entries.get(hash) ?? 0) + 1);
+    try {
+      await this.#parts.writer.writeEntry(entry, PATIENCE_MS);
+    } finally {
+      this.#parts.backlog.give(takenBytes);
+      const left = (this.#entries.get(hash) ?? 1) - 1;
+      if (left > 0) this.#entries.set(hash, left);
+      else this.#entries.delete(hash);
+    }
+  }
+
+  async #addFound(entry: VersionedEntry, signal: AbortSignal): Promise<void> {
+    const { backlog } = this.#parts;
+    await this.#foundEntries.acquire(signal);
+    const takenBytes = entry.value.length;
+    backlog.add(takenBytes);
+    this.#run(() => this.#storeEntry(entry, takenBytes).finally(() => this.#foundEntries.release()));
+  }
+
+  /** A value that the local tier has, if the bucket has none that is as new. */
+  #lackingEntry(key: string, stored: Uint8Array, writtenMs: number): VersionedEntry | undefined {
+    const { index } = this.#parts;
     const decoded = decodeLocalEntry(stored);
-    if (decoded === undefined) return;
+    if (decoded === undefined || this.#entries.has(hashOf('sha256', localEntryKey(key)))) return undefined;
     const { version } = decoded;
-    this.#parts.index.sawSequence(version.sequence);
-    const known = this.#parts.index.findEntry(hashOf('sha256', key));
-    if (known !== undefined && compareVersions(version, known.version) <= 0) return;
-    const takenBytes = decoded.value.length;
-    this.#parts.backlog.add(takenBytes);
-    this.addEntry({ key, writtenMs, ...decoded }, takenBytes);
+    index.sawSequence(version.sequence);
+    const known = index.findEntry(hashOf('sha256', key));
+    if (known !== undefined && compareVersions(version, known.version) <= 0) return undefined;
+    return { key, writtenMs, ...decoded };
   }
 
-  /** Queues what the bucket lacks, as far as there is room in the queue. @returns bytes of all of it. */
+  /**
+   * Queues what the bucket lacks, as far as there is room in the queue. If it is more than the backlog may hold, it is data of before the
+   * bucket was configured: it takes nothing of the backlog. @returns bytes of all of it.
+   */
   #queueLacking(): number {
-    const { local, index } = this.#parts;
+    const { local, index, backlog } = this.#parts;
+    backlog.give(this.#unqueuedBytes);
+    this.#unqueuedBytes = 0;
+    const digests: Digest[] = [];
     let bytes = 0;
-    this.#isIncomplete = false;
+    let queuedBytes = 0;
     local.forEachBlob((key, sizeBytes) => {
-      if (index.keepsBlob(key)) return;
+      if (index.keepsBlob(key) || this.#blobs.has(key.hex())) return;
       bytes += sizeBytes;
-      if (this.#blobs.size >= MAX_QUEUED) this.#isIncomplete = true;
-      else this.#blobs.push({ digest: digestOfKey(key, sizeBytes), takenBytes: sizeBytes });
+      if (digests.length >= MAX_QUEUED - this.#found.size) return;
+      digests.push(digestOfKey(key, sizeBytes));
+      queuedBytes += sizeBytes;
     });
+    const isHeld = bytes <= backlog.maxBytes || digests.length === 1;
+    if (isHeld) backlog.add(queuedBytes);
+    for (const digest of digests) this.#enqueue(this.#found, { digest, takenBytes: isHeld ? digest.sizeBytes : 0 });
+    this.#isIncomplete = bytes > queuedBytes;
+    if (isHeld) this.#unqueuedBytes = bytes - queuedBytes;
+    backlog.add(this.#unqueuedBytes);
     return bytes;
   }
 
-  #enqueue(blob: QueuedBlob): void {
-    if (this.#blobs.size < MAX_QUEUED) this.#blobs.push(blob);
-    else this.#isIncomplete = true;
+  #enqueue(queue: Queue<QueuedBlob>, blob: QueuedBlob): void {
+    this.#blobs.set(nameOf(blob.digest.hash), blob.takenBytes > 0);
+    queue.push(blob);
+  }
+
+  #leaveOut(takenBytes: number): void {
+    this.#isIncomplete = true;
+    this.#unqueuedBytes += takenBytes;
   }
 
   #pump(): void {
     const { closing } = this.#parts;
     while (!closing.aborted && this.#readBytes < MAX_READ_BYTES) {
-      const blob = this.#blobs.shift() ?? this.#findMore();
+      const blob = this.#put.shift() ?? this.#found.shift() ?? this.#findMore();
       if (blob === undefined) return;
       const readBytes = Math.min(blob.digest.sizeBytes, this.#options.maxPackedBlobBytes);
       this.#readBytes += readBytes;
@@ -181,13 +245,12 @@ export class PendingUploads {
 
   /** What did not fit into the queue, once that is empty and nothing of it is on its way any more. */
   #findMore(): QueuedBlob | undefined {
-    if (this.#readBytes > 0) return undefined;
-    if (this.#isIncomplete) this.#queueLacking();
-    const next = this.#blobs.shift();
-    if (next === undefined) this.#isTakenOver = false;
-    return next;
+    if (this.#readBytes > 0 || !this.#isIncomplete) return undefined;
+    this.#queueLacking();
+    return this.#found.shift();
   }
 
+  /** What fails stays held fast until the next start finds it again. */
   async #upload({ digest, takenBytes }: QueuedBlob): Promise<void> {
     const { local, writer, backlog, index, closing, log } = this.#parts;
     try {
@@ -198,19 +261,27 @@ export class PendingUploads {
     } catch (error) {
       if (!isKind(error, 'blob-not-found') && !isKind(error, 'data-loss')) throw error;
       log.error({ err: error, hash: digest.hash }, 'a blob was lost in the local tier before the bucket had it');
+    } finally {
+      backlog.give(takenBytes);
     }
-    if (!this.#isTakenOver) backlog.give(takenBytes);
+    this.#blobs.delete(nameOf(digest.hash));
   }
 
-  /** Failures are those of closing; everything else is tried again or logged before. */
+  /** Failures are those of packs that are closed; everything else is tried again or logged before. */
   #run(work: () => Promise<void>): void {
     const run = work()
       .catch((error: unknown) => {
-        if (!this.#parts.closing.aborted) this.#parts.log.error({ err: error }, 'storing in the bucket failed');
+        if (this.#parts.closing.aborted || isKind(error, 'unavailable')) return;
+        this.#parts.log.error({ err: error }, 'storing in the bucket failed');
       })
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
+}
+
+/** As `RowKey.hex` gives it. */
+function nameOf(hash: string): string {
+  return hash.length === HASH_CHARACTERS ? hash : hash.slice(0, HASH_CHARACTERS).padEnd(HASH_CHARACTERS, '0');
 }
 
 /** First in, first out, without moving the rest at every `shift`. */

@@ -2,8 +2,16 @@ import type { Clock } from '../../system/clock.ts';
 import type { BucketTime } from './bucket-time.ts';
 import type { Container } from './containers.ts';
 
-/** How long other servers leave the containers of a writer alone that they hear nothing of, in milliseconds. */
-export const DEAD_AFTER_MS = 1_800_000;
+/** How long at least other servers leave the containers of a writer alone that they hear nothing of, in milliseconds. */
+const MIN_DEAD_AFTER_MS = 1_800_000;
+
+/** Refreshes that a writer may miss before it counts as dead. */
+const MISSED_REFRESHES = 4;
+
+/** When a writer that refreshes so often counts as dead: milliseconds since something was heard of it. */
+export function deadAfterMs(refreshMs: number): number {
+  return Math.max(MIN_DEAD_AFTER_MS, MISSED_REFRESHES * refreshMs);
+}
 
 /** What promises rest on. */
 export interface PromisesOptions {
@@ -64,7 +72,7 @@ export class Promises {
     const { staleMs } = this;
     if (staleMs === undefined) return false;
     if (condemned !== undefined && this.#clock.monotonicMs() - condemned.learnedMs >= refreshMs) return false;
-    return staleMs < (id.writer === writer ? DEAD_AFTER_MS / 2 : refreshMs);
+    return staleMs < (id.writer === writer ? deadAfterMs(refreshMs) / 2 : refreshMs);
   }
 
   /** Whether a row that was touched then may still be relied on by somebody. */

@@ -17,9 +17,13 @@ import {
   writerKey,
 } from './object-names.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
+import type { Condemnation } from './pack-format.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { Promises } from './promises.ts';
 import { decodeWriterState, encodeWriterState, MAX_STATE_BYTES } from './writer-state.ts';
+
+/** States of an earlier process of this server that may be seen: the last one, and one that arrives late. */
+const MAX_FOREIGN_STATES = 2;
 
 /** What refreshing stands on. */
 export interface RefreshParts {
@@ -64,7 +68,12 @@ export interface Comparison {
 export class Refresh {
   readonly #parts: RefreshParts;
   readonly #options: RefreshOptions;
+  /** Learned to be condemned, and not reported yet. */
+  readonly #condemned: Container[] = [];
   #beat = 0;
+  /** The last state under this server's name that is of another process, and how many different ones there were. */
+  #foreignState = '';
+  #foreignStates = 0;
 
   constructor(parts: RefreshParts, options: RefreshOptions) {
     this.#parts = parts;
@@ -72,17 +81,18 @@ export class Refresh {
   }
 
   /**
-   * Publishes and reads what is new. @returns containers that were condemned by others: to be emptied.
+   * Publishes and reads what is new. @returns containers that were condemned by others, each once: to be emptied.
    * @throws unavailable; precondition if a newer version shares the bucket; cancelled.
    */
   async run(signal: AbortSignal): Promise<readonly Container[]> {
     const { clock, promises } = this.#parts;
     const startedMs = clock.monotonicMs();
     await this.publish(signal);
-    const learned: Container[] = [];
-    for (const peer of await this.#changedPeers(signal)) learned.push(...(await this.#readNews(peer, signal)));
+    await this.#readStates(signal);
+    // Also of those whose news could not be read the last time.
+    for (const peer of this.#parts.peers) if (peer.hasNews) await this.#readNews(peer, signal);
     promises.refreshed(startedMs);
-    return learned;
+    return this.#condemned.splice(0);
   }
 
   /**
@@ -109,7 +119,7 @@ export class Refresh {
 
   /**
    * Compares the index with everything that is in the bucket: finds what was missed, and forgets what somebody deleted by hand or by a
-   * lifecycle rule. @throws as `run`.
+   * lifecycle rule. What it learned before it failed, the next one reports. @throws as `run`.
    */
   async compare(signal: AbortSignal, onProgress?: (progress: RecoveryProgress) => void): Promise<Comparison> {
     const { objects, index, log } = this.#parts;
@@ -130,8 +140,8 @@ export class Refresh {
     }
     const unknown = found.filter(({ key }) => this.#isUnknown(key));
     const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: unknown.length });
-    const condemned = await this.#learn(unknown, signal, progress);
-    return { condemned, lostRows };
+    await this.#learn(unknown, signal, progress);
+    return { condemned: this.#condemned.splice(0), lostRows };
   }
 
   #isUnknown(key: string): boolean {
@@ -139,60 +149,84 @@ export class Refresh {
     return name !== undefined && this.#parts.index.containers.find(name.id) === undefined;
   }
 
-  /** A copied data folder makes two servers of one name, each of which takes the other's news for its own. */
+  /**
+   * A copied data folder makes two servers of one name, each of which takes the other's news for its own. A state that does not go on
+   * changing was left by an earlier process, or sent by it before it ended.
+   */
   async #throwIfTwins(signal: AbortSignal): Promise<void> {
     const { objects, numbers } = this.#parts;
-    const bytes = await objects.get(writerKey(numbers.writer), MAX_STATE_BYTES, signal);
-    if (bytes === undefined || decodeWriterState(bytes).nonce === numbers.nonce) return;
+    try {
+      const bytes = await objects.get(writerKey(numbers.writer), MAX_STATE_BYTES, signal);
+      if (bytes === undefined) return;
+      const { nonce, beat } = decodeWriterState(bytes);
+      const state = `${nonce}-${beat}`;
+      if (nonce === numbers.nonce || state === this.#foreignState) return;
+      this.#foreignState = state;
+      this.#foreignStates++;
+      if (this.#foreignStates <= MAX_FOREIGN_STATES) return;
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      return;
+    }
     const message = `another server uses this bucket under the same name (${numbers.writer}): its data folder is a copy of this one's. Stop one of them and remove "s3/writer" and "s3/index" from its data folder`;
     throw new ReapiError('precondition', message);
   }
 
-  async #changedPeers(signal: AbortSignal): Promise<readonly Peer[]> {
-    const { objects, numbers, peers, log, index } = this.#parts;
-    const changed: Peer[] = [];
+  async #readStates(signal: AbortSignal): Promise<void> {
+    const { objects, numbers, peers } = this.#parts;
     const there = new Set<string>();
     for await (const page of objects.list(WRITERS_PREFIX, undefined, signal)) {
       for (const { key, etag } of page) {
         const writer = parseWriterKey(key);
         if (writer === undefined || writer === numbers.writer) continue;
         there.add(writer);
-        if (peers.get(writer)?.etag === etag) continue;
-        const bytes = await objects.get(key, MAX_STATE_BYTES, signal);
-        if (bytes === undefined) continue;
-        try {
-          const state = decodeWriterState(bytes);
-          index.sawSequence(state.sequence);
-          changed.push(peers.saw(state, etag));
-        } catch (error) {
-          if (!isKind(error, 'data-loss')) throw error;
-          log.error({ err: error, key }, 'the state of another server cannot be read');
-        }
+        if (peers.get(writer)?.etag !== etag) await this.#readState(key, etag, signal);
       }
     }
     for (const { writer } of [...peers]) if (!there.has(writer)) peers.gone(writer);
-    return changed;
+  }
+
+  async #readState(key: string, etag: string, signal: AbortSignal): Promise<void> {
+    const { objects, peers, log, index } = this.#parts;
+    try {
+      const bytes = await objects.get(key, MAX_STATE_BYTES, signal);
+      if (bytes === undefined) return;
+      const state = decodeWriterState(bytes);
+      index.sawSequence(state.sequence);
+      peers.saw(state, etag);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      log.error({ err: error, key }, 'the state of another server cannot be read');
+    }
   }
 
   /** The floor was read before the listing: everything below it is in the listing or known. */
-  async #readNews(peer: Peer, signal: AbortSignal): Promise<readonly Container[]> {
+  async #readNews(peer: Peer, signal: AbortSignal): Promise<void> {
     const { objects } = this.#parts;
     const { floor } = peer.state;
     const infos: ObjectInfo[] = [];
     const after = beforeContainer(peer.writer, peer.knownFloor);
     for await (const page of objects.list(packsOf(peer.writer), after, signal)) infos.push(...page);
-    const learned = await this.#learn(infos, signal);
+    await this.#learn(infos, signal);
     peer.knownFloor = floor;
-    return learned;
+    peer.hasNews = false;
   }
 
-  async #learn(
-    infos: readonly ObjectInfo[],
-    signal: AbortSignal,
-    onProgress?: (done: number) => void,
-  ): Promise<readonly Container[]> {
+  async #learn(infos: readonly ObjectInfo[], signal: AbortSignal, onProgress?: (done: number) => void): Promise<void> {
     const { loader, condemnations, time } = this.#parts;
-    const options = { touched: time.now(), signal, ...(onProgress && { onProgress }) };
-    return condemnations.learn(await loader.load(infos, options));
+    const onCondemned = (found: readonly Condemnation[]): void => {
+      this.#condemned.push(...condemnations.learn(found));
+    };
+    if (infos.length === 0) return;
+    try {
+      await loader.load(infos, { touched: time.now(), signal, onCondemned, ...(onProgress && { onProgress }) });
+    } finally {
+      this.#condemned.push(...condemnations.learnAhead());
+    }
   }
+}
+
+/** Somebody wrote there what no server writes; it is written anew at the next refresh of whose it is. */
+function isDamage(error: unknown): boolean {
+  return isKind(error, 'data-loss') || isKind(error, 'too-large');
 }

@@ -43,6 +43,11 @@ export class S3Health {
     return this.#lastError;
   }
 
+  /** What the last request failed with, as the end of a sentence; empty while S3 answers. */
+  get reason(): string {
+    return this.#lastError instanceof Error ? `: ${this.#lastError.message}` : '';
+  }
+
   /** To be called before a read that somebody waits for. @throws unavailable while S3 is out of reach. */
   throwIfDown(): void {
     if (!this.isDown) return;
@@ -51,7 +56,7 @@ export class S3Health {
       this.#lastProbeMs = now;
       return;
     }
-    const message = 'S3 is out of reach, and this server has no copy of its own';
+    const message = `S3 is out of reach, and this server has no copy of its own${this.reason}`;
     throw new ReapiError('unavailable', message, { retryAfterMs: PROBE_INTERVAL_MS, cause: this.#lastError });
   }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { systemCode } from '../../errors.ts';
 import { closeUnneeded } from '../../system/file-errors.ts';
-import { removeIfThere } from '../../system/file-removal.ts';
+import { removeIfThere, removeUnneeded } from '../../system/file-removal.ts';
 import type { FileSystem } from '../../system/file-system.ts';
 import type { Random } from '../../system/random.ts';
 
@@ -33,11 +33,6 @@ export class TierFolder {
   async writer(random: Random): Promise<string> {
     const kept = await this.#readSmall(WRITER);
     if (kept !== undefined && /^[0-9a-f]{16}$/.test(kept)) return kept;
-    return this.renewWriter(random);
-  }
-
-  /** A new name: that of another bucket must not be taken along. */
-  async renewWriter(random: Random): Promise<string> {
     const writer = random.token(8);
     await this.#write(WRITER, [Buffer.from(writer)]);
     return writer;
@@ -65,11 +60,6 @@ export class TierFolder {
   async writeIndex(chunks: AsyncIterable<Uint8Array>): Promise<number> {
     await this.#write(INDEX, chunks);
     return this.#files.stat(join(this.#path, INDEX)).sizeBytes;
-  }
-
-  /** A snapshot that is of no use. */
-  dropIndex(): void {
-    removeIfThere(this.#files, join(this.#path, INDEX));
   }
 
   async #readSmall(name: string): Promise<string | undefined> {
@@ -102,7 +92,18 @@ export class TierFolder {
   async #write(name: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
     const temporary = join(this.#path, `${name}.new`);
     removeIfThere(this.#files, temporary);
-    const fd = this.#files.open(temporary, 'create');
+    try {
+      await this.#writeNew(temporary, chunks);
+      this.#files.rename(temporary, join(this.#path, name));
+    } catch (error) {
+      removeUnneeded(this.#files, temporary);
+      throw error;
+    }
+    await this.#files.syncFolder(this.#path);
+  }
+
+  async #writeNew(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+    const fd = this.#files.open(path, 'create');
     try {
       let at = 0;
       for await (const chunk of chunks) {
@@ -113,7 +114,5 @@ export class TierFolder {
     } finally {
       closeUnneeded(this.#files, fd);
     }
-    this.#files.rename(temporary, join(this.#path, name));
-    await this.#files.syncFolder(this.#path);
   }
 }

@@ -1,3 +1,4 @@
+import { ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
 import { Semaphore } from '../../system/semaphore.ts';
 import { Backlog } from './backlog.ts';
@@ -26,7 +27,7 @@ import { Refresh } from './refresh.ts';
 import { S3Health } from './s3-health.ts';
 import { type LoadedIndex, loadFromBucket, loadFromFolder, Snapshots } from './snapshots.ts';
 import { TierFolder } from './tier-folder.ts';
-import { untilStored } from './until-stored.ts';
+import { untilAnswered } from './until-answered.ts';
 import { WatchedObjectStore } from './watched-object-store.ts';
 
 /** Memory for parts of large blobs that are being read. */
@@ -34,6 +35,9 @@ const PART_BUDGET_BYTES = 256 * 1024 * 1024;
 
 /** Large blobs that are stored in the bucket at the same time, each in parts. */
 const MAX_LARGE_UPLOADS = 4;
+
+/** When to try again what was not stored because the server stops: it is about to be started anew, or there is another one. */
+const RETRY_MS = 1000;
 
 /** Part of the request slots that reads of small blobs may take, so that packs always get through. */
 const READ_SHARE = 0.5;
@@ -82,6 +86,7 @@ export async function createTierParts(
   const { index } = start;
   const ground = { objects, index, local, clock, random, log, time: new BucketTime(clock), health, folder };
   const { time } = ground;
+  index.capTouched(time.now());
   const numbers = new ContainerNumbers(start.writer, random.token(4));
   const promises = createPromises(clock, time, { writer: start.writer, wasUnclean: start.wasUnclean, options });
   const backlog = new Backlog(options.maxBacklogBytes);
@@ -93,7 +98,7 @@ export async function createTierParts(
   const readAhead = new PackNeighbours({ ...ground, closing: closing.signal });
   const maxConcurrent = Math.max(1, Math.floor(options.maxConcurrentRequests * READ_SHARE));
   const reader = new RangeReader(objects, clock, { maxConcurrent, readAhead });
-  const copies = new CopyForward({ ...ground, reader, packs, numbers });
+  const copies = new CopyForward({ ...ground, reader, packs, numbers }, options);
   const condemnations = new Condemnations({ ...ground, packs, copies, promises, onForgotten: host.onForgotten });
   const peers = new Peers(clock);
   const loader = new ContainerLoader(objects, index, log);
@@ -108,7 +113,7 @@ export async function createTierParts(
     blobs: new DurableBlobStore(storing, options),
     entries: new DurableEntryStore(storing, { ...options, writer: start.writer }),
     close: async () => {
-      closing.abort();
+      closing.abort(new ReapiError('unavailable', 'the S3 tier is closed', { retryAfterMs: RETRY_MS }));
       await packs.close();
       await pending.settled();
       await readAhead.settled();
@@ -138,7 +143,7 @@ async function loadStart(
   const failed = (error: unknown): void =>
     log.warn({ err: error }, 'waiting for S3: there is no index on this machine');
   const persistence = { clock, random, failed };
-  const there = await untilStored(() => load(), persistence, signal);
+  const there = await untilAnswered(() => load(), persistence, signal);
   return {
     index: there?.index ?? new BucketIndex(new Containers(), seed),
     writer,

@@ -4,8 +4,11 @@ import type { EntryVersion } from './entry-version.ts';
 /** Rows of one page of columns. */
 const PAGE_ROWS = 65_536;
 
-/** Most writers that one index tells apart; a writer is a data folder. */
-const MAX_WRITERS = 65_535;
+/** Most writers that one index tells apart: a new data folder every minute for two years. Some 150 bytes each. */
+const MAX_WRITERS = 1_000_000;
+
+/** Bytes of a row in all columns. */
+const ROW_BYTES = 8 + 4 + 1;
 
 /** The value is that the entry was removed. */
 const REMOVAL = 1;
@@ -22,11 +25,11 @@ export interface EntryFacts {
 
 interface Page {
   readonly sequences: Float64Array;
-  readonly writers: Uint16Array;
+  readonly writers: Uint32Array;
   readonly flags: Uint8Array;
 }
 
-/** Columns next to the rows of a `DigestTable`, by row number: 11 bytes a row. */
+/** Columns next to the rows of a `DigestTable`, by row number. */
 export class VersionColumn {
   readonly #pages: Page[] = [];
   readonly #writers: string[] = [];
@@ -54,7 +57,7 @@ export class VersionColumn {
   }
 
   get memoryBytes(): number {
-    return this.#pages.length * PAGE_ROWS * 11;
+    return this.#pages.length * PAGE_ROWS * ROW_BYTES;
   }
 
   #pageOf(row: number): Page {
@@ -62,7 +65,7 @@ export class VersionColumn {
     while (this.#pages.length <= number) {
       this.#pages.push({
         sequences: new Float64Array(PAGE_ROWS),
-        writers: new Uint16Array(PAGE_ROWS),
+        writers: new Uint32Array(PAGE_ROWS),
         flags: new Uint8Array(PAGE_ROWS),
       });
     }

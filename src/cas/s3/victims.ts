@@ -1,7 +1,14 @@
 import type { Container } from './containers.ts';
+import { MAX_PACK_RECORDS } from './pack-format.ts';
 
 /** Packs below this part of the full size are put together. */
 const SMALL_SHARE = 1 / 4;
+
+/** Above that no pack is small, however large a full one is: copies are made in packs of twice that (`CopyForward`). */
+const MAX_SMALL_BYTES = 8 * 1024 * 1024;
+
+/** Nor is a pack with so many rows: packs of tiny blobs are full long before they are large. */
+const MAX_SMALL_ROWS = MAX_PACK_RECORDS / 4;
 
 /** So many small packs of about the same size are worth the work; fewer wait for more. */
 const MIN_SMALL_PACKS = 16;
@@ -13,11 +20,20 @@ const SMALLEST_TIER_BYTES = 64 * 1024;
 /** Packs of which less than this is referred to are given up; small ones when there are enough of them to be put together. */
 const MIN_LIVE_SHARE = 0.5;
 
-/** A pack is not looked at before that age: what is being stored just now may come in parts. In seconds. */
+/** What a row takes of a pack beside its body: the record of a blob in the footer. */
+const ROW_OVERHEAD_BYTES = 35;
+
+/**
+ * A pack is not looked at before that age: what is being stored just now may come in parts. Nor does it go because there is too much:
+ * what is that new was promised, it would only be copied. In seconds.
+ */
 const MIN_AGE_SECONDS = 600;
 
 /** Bytes that one round condemns at most: they are copied, and are stored twice until they are deleted. */
 const MAX_ROUND_BYTES = 256 * 1024 * 1024;
+
+/** Rows that one round condemns at most: all of them are listed at once. */
+const MAX_ROUND_ROWS = 262_144;
 
 /** When containers have to go. */
 export interface VictimRules {
@@ -36,8 +52,9 @@ export interface Victims {
 }
 
 /**
- * What to condemn now, by the rules: what is too old, what is too much (the oldest first), small packs, and packs that are mostly garbage.
+ * What to condemn now, by the rules: what is too old, what is too much (the oldest first), packs that are mostly garbage, and small packs.
  * @param isOurs whether this server looks after a container.
+ * @param now seconds since 1970.
  */
 export function chooseVictims(
   containers: readonly Container[],
@@ -46,31 +63,39 @@ export function chooseVictims(
   rules: VictimRules,
 ): readonly Victims[] {
   const staying = containers.filter(({ condemned, isDamaged }) => condemned === undefined && !isDamaged);
-  const chosen = new Set<Container>();
+  const left = new Set(staying.filter(isOurs));
   const victims: Victims[] = [];
   const add = (picked: readonly Container[], keepSinceSeconds: number): void => {
-    const fresh = bounded(picked.filter((container) => !chosen.has(container) && isOurs(container)));
-    if (fresh.length === 0) return;
-    for (const container of fresh) chosen.add(container);
-    victims.push({ containers: fresh, keepSinceSeconds });
+    const chosen = bounded(picked);
+    if (chosen.length === 0) return;
+    for (const container of chosen) left.delete(container);
+    victims.push({ containers: chosen, keepSinceSeconds });
   };
-  const { retentionSeconds } = rules;
+  const { retentionSeconds, maxBytes, packBytes } = rules;
   if (retentionSeconds > 0) {
-    add(expired(staying, now - retentionSeconds), now - retentionSeconds);
+    const sinceSeconds = now - retentionSeconds;
+    add(expired([...left], sinceSeconds), sinceSeconds);
   }
   const oldest = staying.reduce((least, { createdSeconds }) => Math.min(least, createdSeconds), now);
-  add(surplus(staying, rules.maxBytes), now - (now - oldest) / 2);
-  add(wasteful(staying, now, rules.packBytes), 0);
-  for (const tier of smallPacks(staying, rules.packBytes)) add(tier, 0);
+  const tooMuch = surplus(staying, maxBytes).filter((container) => left.has(container));
+  add(
+    tooMuch.filter(({ createdSeconds }) => now - createdSeconds >= MIN_AGE_SECONDS),
+    Math.floor((now + oldest) / 2),
+  );
+  add(wasteful([...left], now, packBytes), 0);
+  // Of this server only: what another one writes does not become more because this one copies.
+  for (const tier of smallPacks([...left], packBytes)) add(tier, 0);
   return victims;
 }
 
 /** As many as one round takes, at least one. */
 function bounded(containers: readonly Container[]): readonly Container[] {
   let bytes = 0;
-  return containers.filter(({ sizeBytes }, index) => {
+  let rows = 0;
+  return containers.filter(({ sizeBytes, liveRows }, index) => {
     bytes += sizeBytes;
-    return index === 0 || bytes <= MAX_ROUND_BYTES;
+    rows += liveRows;
+    return index === 0 || (bytes <= MAX_ROUND_BYTES && rows <= MAX_ROUND_ROWS);
   });
 }
 
@@ -78,7 +103,7 @@ function expired(containers: readonly Container[], sinceSeconds: number): readon
   return byAge(containers.filter(({ createdSeconds }) => createdSeconds <= sinceSeconds));
 }
 
-/** The oldest, until the others are within the limit. Whoever looks after them condemns them: all servers come to the same choice. */
+/** The oldest, until the others are within the limit. Whoever looks after them condemns them: all servers come to the same order. */
 function surplus(containers: readonly Container[], maxBytes: number): readonly Container[] {
   if (maxBytes === 0) return [];
   let bytes = containers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
@@ -93,14 +118,15 @@ function surplus(containers: readonly Container[], maxBytes: number): readonly C
 
 function wasteful(containers: readonly Container[], now: number, packBytes: number): readonly Container[] {
   return containers.filter((container) => {
-    const { liveBytes, sizeBytes, createdSeconds } = container;
+    const { liveBytes, liveRows, sizeBytes, createdSeconds } = container;
     if (isSmallPack(container, packBytes) || now - createdSeconds < MIN_AGE_SECONDS) return false;
-    return liveBytes < sizeBytes * MIN_LIVE_SHARE;
+    return liveBytes + liveRows * ROW_OVERHEAD_BYTES < sizeBytes * MIN_LIVE_SHARE;
   });
 }
 
-function isSmallPack({ digest, sizeBytes }: Container, packBytes: number): boolean {
-  return digest === undefined && sizeBytes < packBytes * SMALL_SHARE;
+function isSmallPack({ digest, sizeBytes, liveRows }: Container, packBytes: number): boolean {
+  const endBytes = Math.min(packBytes * SMALL_SHARE, MAX_SMALL_BYTES);
+  return digest === undefined && sizeBytes < endBytes && liveRows < MAX_SMALL_ROWS;
 }
 
 /** Small packs of about the same size, if there are enough of them. */
@@ -118,5 +144,5 @@ function smallPacks(containers: readonly Container[], packBytes: number): readon
 }
 
 function byAge(containers: readonly Container[]): readonly Container[] {
-  return containers.toSorted((a, b) => a.createdSeconds - b.createdSeconds || a.local - b.local);
+  return containers.toSorted((a, b) => a.createdSeconds - b.createdSeconds || (a.key < b.key ? -1 : 1));
 }

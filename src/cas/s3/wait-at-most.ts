@@ -1,5 +1,6 @@
 import { ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
+import type { S3Health } from './s3-health.ts';
 
 /** When to try a write again that waited in vain. */
 const RETRY_MS = 5000;
@@ -11,7 +12,7 @@ const RETRY_MS = 5000;
 export function waitAtMost(
   stored: Promise<void>,
   waitMs: number,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  { clock, signal, health }: { readonly clock: Clock; readonly signal: AbortSignal; readonly health?: S3Health },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (finish: () => void): void => {
@@ -23,7 +24,7 @@ export function waitAtMost(
       end(() => reject(new ReapiError('cancelled', 'the call was cancelled', { cause: signal.reason })));
     };
     const timer = clock.wakeAt(clock.monotonicMs() + waitMs, () => {
-      const message = `S3 did not take it within ${Math.ceil(waitMs / 1000)} s (s3.uploadWaitSeconds); it may still do`;
+      const message = `S3 did not take it within ${Math.ceil(waitMs / 1000)} s (s3.uploadWaitSeconds); it may still do${health?.reason ?? ''}`;
       end(() => reject(new ReapiError('unavailable', message, { retryAfterMs: RETRY_MS })));
     });
     signal.addEventListener('abort', onAbort, { once: true });

@@ -3,6 +3,12 @@ import { ReapiError } from '../../errors.ts';
 /** Largest state of a writer that is read. */
 export const MAX_STATE_BYTES = 64 * 1024;
 
+/** Sequence numbers and numbers of containers are below it: they have 6 bytes. */
+const NUMBER_END = 2 ** 48;
+
+/** No server is configured to rely on anything longer, in seconds; a state that says so would keep all others from deleting. */
+const MAX_SECONDS = 30 * 86_400;
+
 /** Version of what is written. */
 const VERSION = 1;
 
@@ -32,7 +38,7 @@ export function encodeWriterState(state: WriterState): Uint8Array {
 /** @throws data-loss if it is none; precondition if a newer version wrote it. */
 export function decodeWriterState(bytes: Uint8Array): WriterState {
   const value = jsonOf(bytes);
-  const version = numberIn(value, 'version');
+  const version = numberIn(value, 'version', Number.MAX_SAFE_INTEGER);
   if (version > VERSION) {
     const message = `a server of a newer version (${version}) shares the bucket; this one knows up to ${VERSION}`;
     throw new ReapiError('precondition', message);
@@ -43,11 +49,11 @@ export function decodeWriterState(bytes: Uint8Array): WriterState {
   return {
     writer,
     nonce,
-    beat: numberIn(value, 'beat'),
-    floor: numberIn(value, 'floor'),
-    sequence: numberIn(value, 'sequence'),
-    refreshSeconds: numberIn(value, 'refreshSeconds'),
-    leaseSeconds: numberIn(value, 'leaseSeconds'),
+    beat: numberIn(value, 'beat', Number.MAX_SAFE_INTEGER),
+    floor: numberIn(value, 'floor', NUMBER_END),
+    sequence: numberIn(value, 'sequence', NUMBER_END - 1),
+    refreshSeconds: numberIn(value, 'refreshSeconds', MAX_SECONDS),
+    leaseSeconds: numberIn(value, 'leaseSeconds', MAX_SECONDS),
   };
 }
 
@@ -61,9 +67,9 @@ function jsonOf(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   throw damaged();
 }
 
-function numberIn(value: Readonly<Record<string, unknown>>, name: string): number {
+function numberIn(value: Readonly<Record<string, unknown>>, name: string, max: number): number {
   const found = value[name];
-  if (typeof found === 'number' && Number.isSafeInteger(found) && found >= 0) return found;
+  if (typeof found === 'number' && Number.isSafeInteger(found) && found >= 0 && found <= max) return found;
   throw damaged();
 }
 

@@ -2,15 +2,10 @@ import {
   checkReportFromWire,
   progressFromWire,
   pruneReportFromWire,
+  type ServerStats,
   statsFromWire,
 } from '../../admin/store-messages.ts';
-import type {
-  CheckReport,
-  PruneReport,
-  StoreControl,
-  StoreProgress,
-  StoreStats,
-} from '../../cas/segment/store-report.ts';
+import type { CheckReport, PruneReport, StoreControl, StoreProgress } from '../../cas/segment/store-report.ts';
 import { ReapiError } from '../../errors.ts';
 import { AdminDefinition, type StoreProgress as WireProgress } from '../../gen/gantry/v1/admin.ts';
 import type { RpcClient } from '../../rpc/client.ts';
@@ -19,7 +14,7 @@ import { CALL_TIMEOUT_MS, withAdmin, withServer } from './server-connection.ts';
 
 /** A store as operators see it, wherever it is: `StoreControl` with a call in between. */
 export interface OperatorStore extends Pick<StoreControl, 'check' | 'prune'> {
-  stats(signal: AbortSignal): Promise<StoreStats>;
+  stats(signal: AbortSignal): Promise<ServerStats>;
 }
 
 /** Which store is meant: that of a running server, or one in a data folder that no server uses. */
@@ -49,7 +44,7 @@ class AdminClient implements OperatorStore {
     this.#client = client;
   }
 
-  stats(signal: AbortSignal): Promise<StoreStats> {
+  stats(signal: AbortSignal): Promise<ServerStats> {
     const options = { signal, timeoutMs: CALL_TIMEOUT_MS };
     return withAdmin(async () =>
       statsFromWire(await this.#client.unary(AdminDefinition, methods.getStoreStats, {}, options)),

@@ -27,9 +27,14 @@ const WORDS = { ok: 'ok', warning: 'warning', failed: 'FAILED', skipped: 'skippe
 const WORD_COLUMNS = 9;
 
 /** The line that says what is looked at. */
-export function placeText({ bucket, prefix, region, endpoint }: S3Place): string {
+export function placeText(place: S3Place): string {
+  return `checking ${bucketText(place)}\n`;
+}
+
+/** Which bucket is meant. */
+export function bucketText({ bucket, prefix, region, endpoint }: S3Place): string {
   const where = endpoint === undefined ? `AWS, region ${region}` : `${endpoint}, region ${region}`;
-  return `checking the bucket "${bucket}"${prefix === '' ? '' : ` under "${prefix}"`} at ${where}\n`;
+  return `the bucket "${bucket}"${prefix === '' ? '' : ` under "${prefix}"`} at ${where}`;
 }
 
 /** One finding: a line, and one for the advice. */

@@ -1,3 +1,4 @@
+import { SCRATCH_PREFIX } from '../../cas/s3/object-names.ts';
 import type { UnfinishedUpload } from '../../cas/s3/object-store.ts';
 import { isKind, ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
@@ -14,9 +15,6 @@ export interface S3DoctorParts {
   /** Told of each finding at once. @returns false if nobody wants to know more: the checks end. */
   readonly onFinding: (finding: S3Finding) => Promise<boolean>;
 }
-
-/** Where everything that is written goes, each time to a folder of its own. */
-const SCRATCH = 'doctor/';
 
 /** What AWS refuses, and what is worth a word: several servers compare times only in minutes, but certificates and logs do not. */
 const MAX_SKEW_SECONDS = 900;
@@ -46,7 +44,7 @@ export async function examineS3(
 ): Promise<readonly S3Finding[]> {
   const scene = {
     ...{ probe, clock, signal },
-    folder: `${SCRATCH}${random.token(8)}/`,
+    folder: `${SCRATCH_PREFIX}${random.token(8)}/`,
     sample: Buffer.from(random.token(SAMPLE_BYTES), 'hex'),
     keys: new Set<string>(),
     uploads: new Set<UnfinishedUpload>(),

@@ -1,4 +1,5 @@
-import type { StoreProgress, StoreStats } from '../../cas/segment/store-report.ts';
+import type { ServerStats } from '../../admin/store-messages.ts';
+import type { StoreProgress } from '../../cas/segment/store-report.ts';
 import { type OperatorStore, type StoreSource, withOperatorStore } from './operator-store.ts';
 import { ProgressLine } from './progress-line.ts';
 import { checkText, pruneText, statsText } from './store-text.ts';
@@ -24,7 +25,7 @@ export async function storeStats(
 }
 
 /** Of a store that was opened to be looked at: its limits, and what they lease, are not those of its server. */
-function withoutLimits(stats: StoreStats): Partial<StoreStats> {
+function withoutLimits(stats: ServerStats): Partial<ServerStats> {
   const { maxBytes, maxLeasedBytes, leasedBytes, ...held } = stats;
   return held;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { SOME_STATS } from '../../../test/support/fake-store-control.ts';
+import { SOME_BUCKET_STATS, SOME_STATS } from '../../../test/support/fake-store-control.ts';
 import { checkText, pruneText, statsText } from './store-text.ts';
 
 describe('statsText', () => {
@@ -26,6 +26,31 @@ since start    1,234 blobs and 5 entries evicted, 7.0 MiB copied, 2 put aside as
     const text = statsText(SOME_STATS, false);
     assert.match(text, /^limit {10}that of its server\nused {11}12\.3 GiB\n/);
     assert.match(text, /^leased {9}as long as its server says$/m);
+  });
+
+  it('tells of the bucket, if there is one', () => {
+    const text = statsText({ ...SOME_STATS, bucket: SOME_BUCKET_STATS }, true);
+    assert.equal(
+      text.slice(text.indexOf('bucket  ')),
+      `\
+bucket         S3 answers
+  objects      300.0 GiB in 4,000 packs and 700 large blobs; 6 are about to be deleted
+  live         240.0 GiB (80.0 %): 9,000,000 blobs and 80,000 entries
+  DAMAGED      2 packs cannot be read
+  backlog      5.0 MiB of at most 10.0 GiB, 40 uploads
+  servers      1 others; news of them is 13 s old
+  index        600.0 MiB of memory
+  since start  1,500 packs stored, 8.0 MiB copied, 900 objects deleted, 3 writes refused
+`,
+    );
+  });
+
+  it('tells that S3 does not answer, and that there was no news of others yet', () => {
+    const bucket = { ...SOME_BUCKET_STATS, isReachable: false, staleSeconds: undefined, damagedPacks: 0 };
+    const text = statsText({ ...SOME_STATS, bucket }, true);
+    assert.match(text, /^bucket {9}S3 DOES NOT ANSWER$/m);
+    assert.match(text, /1 others; no news of them yet$/m);
+    assert.doesNotMatch(text, /DAMAGED/);
   });
 
   it('gives no age of an empty store', () => {

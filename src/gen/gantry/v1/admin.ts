@@ -50,6 +50,40 @@ export interface StoreStats {
   evictedEntries: bigint;
   copiedBytes: bigint;
   quarantined: bigint;
+  /** Unset without a bucket. */
+  bucket: BucketStats | undefined;
+}
+
+/** What the bucket holds and how it is doing, as far as this server knows. Bytes are bytes of objects. */
+export interface BucketStats {
+  /** Whether S3 answers. */
+  isReachable: boolean;
+  /** Since the last news of other servers. Unset before the first. */
+  staleSeconds?: number | undefined;
+  blobs: bigint;
+  entries: bigint;
+  /** Objects that hold many small blobs, and those that hold one large blob. */
+  packs: bigint;
+  largeBlobs: bigint;
+  /** Objects of both kinds that are going to be deleted. */
+  condemned: bigint;
+  /** All objects of both kinds, and what of them is still referred to. */
+  bytes: bigint;
+  liveBytes: bigint;
+  /** Packs whose footers cannot be read. */
+  damagedPacks: bigint;
+  /** Accepted, and not in the bucket yet; and how much of it makes the store refuse writes. */
+  backlogBytes: bigint;
+  maxBacklogBytes: bigint;
+  pendingUploads: bigint;
+  /** Since the start of the server. */
+  refusedWrites: bigint;
+  storedPacks: bigint;
+  copiedBytes: bigint;
+  deletedObjects: bigint;
+  /** Servers that live and share the bucket. */
+  otherServers: bigint;
+  indexMemoryBytes: bigint;
 }
 
 /** How far a long job is. */
@@ -208,6 +242,7 @@ function createBaseStoreStats(): StoreStats {
     evictedEntries: 0n,
     copiedBytes: 0n,
     quarantined: 0n,
+    bucket: undefined,
   };
 }
 
@@ -323,6 +358,9 @@ export const StoreStats: MessageFns<StoreStats> = {
         throw new globalThis.Error("value provided for field message.quarantined of type int64 too large");
       }
       writer.uint32(152).int64(message.quarantined);
+    }
+    if (message.bucket !== undefined) {
+      BucketStats.encode(message.bucket, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -492,6 +530,14 @@ export const StoreStats: MessageFns<StoreStats> = {
             message.quarantined = reader.int64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.bucket = BucketStats.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -547,6 +593,373 @@ export const StoreStats: MessageFns<StoreStats> = {
       : 0n;
     message.quarantined = (object.quarantined !== undefined && object.quarantined !== null)
       ? BigInt(object.quarantined)
+      : 0n;
+    message.bucket = (object.bucket !== undefined && object.bucket !== null)
+      ? BucketStats.fromPartial(object.bucket)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseBucketStats(): BucketStats {
+  return {
+    isReachable: false,
+    staleSeconds: undefined,
+    blobs: 0n,
+    entries: 0n,
+    packs: 0n,
+    largeBlobs: 0n,
+    condemned: 0n,
+    bytes: 0n,
+    liveBytes: 0n,
+    damagedPacks: 0n,
+    backlogBytes: 0n,
+    maxBacklogBytes: 0n,
+    pendingUploads: 0n,
+    refusedWrites: 0n,
+    storedPacks: 0n,
+    copiedBytes: 0n,
+    deletedObjects: 0n,
+    otherServers: 0n,
+    indexMemoryBytes: 0n,
+  };
+}
+
+export const BucketStats: MessageFns<BucketStats> = {
+  encode(message: BucketStats, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.isReachable !== false) {
+      writer.uint32(8).bool(message.isReachable);
+    }
+    if (message.staleSeconds !== undefined) {
+      writer.uint32(17).double(message.staleSeconds);
+    }
+    if (message.blobs !== 0n) {
+      if (BigInt.asIntN(64, message.blobs) !== message.blobs) {
+        throw new globalThis.Error("value provided for field message.blobs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.blobs);
+    }
+    if (message.entries !== 0n) {
+      if (BigInt.asIntN(64, message.entries) !== message.entries) {
+        throw new globalThis.Error("value provided for field message.entries of type int64 too large");
+      }
+      writer.uint32(32).int64(message.entries);
+    }
+    if (message.packs !== 0n) {
+      if (BigInt.asIntN(64, message.packs) !== message.packs) {
+        throw new globalThis.Error("value provided for field message.packs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.packs);
+    }
+    if (message.largeBlobs !== 0n) {
+      if (BigInt.asIntN(64, message.largeBlobs) !== message.largeBlobs) {
+        throw new globalThis.Error("value provided for field message.largeBlobs of type int64 too large");
+      }
+      writer.uint32(48).int64(message.largeBlobs);
+    }
+    if (message.condemned !== 0n) {
+      if (BigInt.asIntN(64, message.condemned) !== message.condemned) {
+        throw new globalThis.Error("value provided for field message.condemned of type int64 too large");
+      }
+      writer.uint32(56).int64(message.condemned);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asIntN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type int64 too large");
+      }
+      writer.uint32(64).int64(message.bytes);
+    }
+    if (message.liveBytes !== 0n) {
+      if (BigInt.asIntN(64, message.liveBytes) !== message.liveBytes) {
+        throw new globalThis.Error("value provided for field message.liveBytes of type int64 too large");
+      }
+      writer.uint32(72).int64(message.liveBytes);
+    }
+    if (message.damagedPacks !== 0n) {
+      if (BigInt.asIntN(64, message.damagedPacks) !== message.damagedPacks) {
+        throw new globalThis.Error("value provided for field message.damagedPacks of type int64 too large");
+      }
+      writer.uint32(80).int64(message.damagedPacks);
+    }
+    if (message.backlogBytes !== 0n) {
+      if (BigInt.asIntN(64, message.backlogBytes) !== message.backlogBytes) {
+        throw new globalThis.Error("value provided for field message.backlogBytes of type int64 too large");
+      }
+      writer.uint32(88).int64(message.backlogBytes);
+    }
+    if (message.maxBacklogBytes !== 0n) {
+      if (BigInt.asIntN(64, message.maxBacklogBytes) !== message.maxBacklogBytes) {
+        throw new globalThis.Error("value provided for field message.maxBacklogBytes of type int64 too large");
+      }
+      writer.uint32(96).int64(message.maxBacklogBytes);
+    }
+    if (message.pendingUploads !== 0n) {
+      if (BigInt.asIntN(64, message.pendingUploads) !== message.pendingUploads) {
+        throw new globalThis.Error("value provided for field message.pendingUploads of type int64 too large");
+      }
+      writer.uint32(104).int64(message.pendingUploads);
+    }
+    if (message.refusedWrites !== 0n) {
+      if (BigInt.asIntN(64, message.refusedWrites) !== message.refusedWrites) {
+        throw new globalThis.Error("value provided for field message.refusedWrites of type int64 too large");
+      }
+      writer.uint32(112).int64(message.refusedWrites);
+    }
+    if (message.storedPacks !== 0n) {
+      if (BigInt.asIntN(64, message.storedPacks) !== message.storedPacks) {
+        throw new globalThis.Error("value provided for field message.storedPacks of type int64 too large");
+      }
+      writer.uint32(120).int64(message.storedPacks);
+    }
+    if (message.copiedBytes !== 0n) {
+      if (BigInt.asIntN(64, message.copiedBytes) !== message.copiedBytes) {
+        throw new globalThis.Error("value provided for field message.copiedBytes of type int64 too large");
+      }
+      writer.uint32(128).int64(message.copiedBytes);
+    }
+    if (message.deletedObjects !== 0n) {
+      if (BigInt.asIntN(64, message.deletedObjects) !== message.deletedObjects) {
+        throw new globalThis.Error("value provided for field message.deletedObjects of type int64 too large");
+      }
+      writer.uint32(136).int64(message.deletedObjects);
+    }
+    if (message.otherServers !== 0n) {
+      if (BigInt.asIntN(64, message.otherServers) !== message.otherServers) {
+        throw new globalThis.Error("value provided for field message.otherServers of type int64 too large");
+      }
+      writer.uint32(144).int64(message.otherServers);
+    }
+    if (message.indexMemoryBytes !== 0n) {
+      if (BigInt.asIntN(64, message.indexMemoryBytes) !== message.indexMemoryBytes) {
+        throw new globalThis.Error("value provided for field message.indexMemoryBytes of type int64 too large");
+      }
+      writer.uint32(152).int64(message.indexMemoryBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BucketStats {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBucketStats();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.isReachable = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.staleSeconds = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.blobs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.entries = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.packs = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.largeBlobs = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.condemned = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.bytes = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.liveBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.damagedPacks = reader.int64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.backlogBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.maxBacklogBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.pendingUploads = reader.int64() as bigint;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.refusedWrites = reader.int64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.storedPacks = reader.int64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.copiedBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.deletedObjects = reader.int64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.otherServers = reader.int64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.indexMemoryBytes = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BucketStats>): BucketStats {
+    return BucketStats.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BucketStats>): BucketStats {
+    const message = createBaseBucketStats();
+    message.isReachable = object.isReachable ?? false;
+    message.staleSeconds = object.staleSeconds ?? undefined;
+    message.blobs = (object.blobs !== undefined && object.blobs !== null) ? BigInt(object.blobs) : 0n;
+    message.entries = (object.entries !== undefined && object.entries !== null) ? BigInt(object.entries) : 0n;
+    message.packs = (object.packs !== undefined && object.packs !== null) ? BigInt(object.packs) : 0n;
+    message.largeBlobs = (object.largeBlobs !== undefined && object.largeBlobs !== null)
+      ? BigInt(object.largeBlobs)
+      : 0n;
+    message.condemned = (object.condemned !== undefined && object.condemned !== null) ? BigInt(object.condemned) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.liveBytes = (object.liveBytes !== undefined && object.liveBytes !== null) ? BigInt(object.liveBytes) : 0n;
+    message.damagedPacks = (object.damagedPacks !== undefined && object.damagedPacks !== null)
+      ? BigInt(object.damagedPacks)
+      : 0n;
+    message.backlogBytes = (object.backlogBytes !== undefined && object.backlogBytes !== null)
+      ? BigInt(object.backlogBytes)
+      : 0n;
+    message.maxBacklogBytes = (object.maxBacklogBytes !== undefined && object.maxBacklogBytes !== null)
+      ? BigInt(object.maxBacklogBytes)
+      : 0n;
+    message.pendingUploads = (object.pendingUploads !== undefined && object.pendingUploads !== null)
+      ? BigInt(object.pendingUploads)
+      : 0n;
+    message.refusedWrites = (object.refusedWrites !== undefined && object.refusedWrites !== null)
+      ? BigInt(object.refusedWrites)
+      : 0n;
+    message.storedPacks = (object.storedPacks !== undefined && object.storedPacks !== null)
+      ? BigInt(object.storedPacks)
+      : 0n;
+    message.copiedBytes = (object.copiedBytes !== undefined && object.copiedBytes !== null)
+      ? BigInt(object.copiedBytes)
+      : 0n;
+    message.deletedObjects = (object.deletedObjects !== undefined && object.deletedObjects !== null)
+      ? BigInt(object.deletedObjects)
+      : 0n;
+    message.otherServers = (object.otherServers !== undefined && object.otherServers !== null)
+      ? BigInt(object.otherServers)
+      : 0n;
+    message.indexMemoryBytes = (object.indexMemoryBytes !== undefined && object.indexMemoryBytes !== null)
+      ? BigInt(object.indexMemoryBytes)
       : 0n;
     return message;
   },
@@ -1484,7 +1897,7 @@ export const AdminDefinition = {
   name: "Admin",
   fullName: "gantry.v1.Admin",
   methods: {
-    /** What the local store holds. Cheap. */
+    /** What the local store holds, and the bucket behind it. Cheap. */
     getStoreStats: {
       name: "GetStoreStats",
       requestType: GetStoreStatsRequest as typeof GetStoreStatsRequest,
@@ -1494,7 +1907,7 @@ export const AdminDefinition = {
       options: {},
     },
     /**
-     * Reads everything in the store back and compares it with its digest or checksum; what is damaged is put
+     * Reads everything in the local store back and compares it with its digest or checksum; what is damaged is put
      * aside and missing from then on. The last message is the report. One at a time; cancelling the call ends it.
      */
     checkStore: {
@@ -1506,7 +1919,7 @@ export const AdminDefinition = {
       options: {},
     },
     /**
-     * Evicts what was used least recently until the store is small enough; what is leased stays. The last
+     * Evicts what was used least recently until the local store is small enough; what is leased stays. The last
      * message is the report. One at a time; cancelling the call ends it and keeps what was evicted until then.
      */
     pruneStore: {

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { BugError } from '../../errors.ts';
+import { ContainerNumbers } from './container-numbers.ts';
+import type { ContainerId } from './object-names.ts';
+
+const WRITER = '0123456789abcdef';
+const NONCE = 'a1a2a3a4';
+
+describe('ContainerNumbers', () => {
+  it('gives ids of this writer and this start, one number after the other', () => {
+    const numbers = new ContainerNumbers(WRITER, NONCE);
+    assert.deepEqual([numbers.writer, numbers.nonce], [WRITER, NONCE]);
+    assert.deepEqual(numbers.take(), { writer: WRITER, number: 0, nonce: NONCE });
+    assert.deepEqual(numbers.take(), { writer: WRITER, number: 1, nonce: NONCE });
+  });
+
+  it('goes on above what was found of its own, and not of others', () => {
+    const numbers = new ContainerNumbers(WRITER, NONCE);
+    numbers.saw({ writer: WRITER, number: 7, nonce: 'b1b2b3b4' });
+    numbers.saw({ writer: WRITER, number: 3, nonce: 'b1b2b3b4' });
+    numbers.saw({ writer: 'ff'.repeat(8), number: 90, nonce: 'b1b2b3b4' });
+    assert.equal(numbers.floor, 8);
+    assert.equal(numbers.take().number, 8);
+  });
+
+  it('keeps its floor at the lowest number whose object may still appear', () => {
+    const numbers = new ContainerNumbers(WRITER, NONCE, 5);
+    assert.equal(numbers.floor, 5);
+    const [first, second, third] = [numbers.take(), numbers.take(), numbers.take()];
+    numbers.settle(second);
+    assert.equal(numbers.floor, 5);
+    numbers.settle(first);
+    assert.equal(numbers.floor, 7);
+    numbers.settle(third);
+    assert.equal(numbers.floor, 8);
+  });
+
+  it('refuses to settle a number twice', () => {
+    const numbers = new ContainerNumbers(WRITER, NONCE);
+    const id = numbers.take();
+    numbers.settle(id);
+    assert.throws(() => numbers.settle(id), BugError);
+  });
+
+  it('law: no number is given twice, and the floor never falls nor passes one in use', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('take' as const) }),
+      fc.record({ kind: fc.constant('settle' as const), pick: fc.nat() }),
+      fc.record({ kind: fc.constant('saw' as const), number: fc.nat({ max: 50 }) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step), (steps) => {
+        const numbers = new ContainerNumbers(WRITER, NONCE);
+        const inUse: ContainerId[] = [];
+        const given = new Set<number>();
+        let floor = 0;
+        for (const step of steps) {
+          if (step.kind === 'saw') numbers.saw({ writer: WRITER, number: step.number, nonce: NONCE });
+          else if (step.kind === 'take') {
+            const id = numbers.take();
+            assert.ok(!given.has(id.number));
+            given.add(id.number);
+            inUse.push(id);
+          } else {
+            const [settled] = inUse.splice(step.pick % Math.max(1, inUse.length), 1);
+            if (settled !== undefined) numbers.settle(settled);
+          }
+          assert.ok(numbers.floor >= floor);
+          floor = numbers.floor;
+          for (const { number } of inUse) assert.ok(floor <= number);
+        }
+      }),
+    );
+  });
+});

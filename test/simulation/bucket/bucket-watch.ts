@@ -1,0 +1,103 @@
+import { containerKey, parseContainerKey, parseWriterKey } from '../../../src/cas/s3/object-names.ts';
+import { type Condemnation, decodeFooter, footerPlace, PACK_TRAILER_BYTES } from '../../../src/cas/s3/pack-format.ts';
+import { ENTRY_KIND } from '../../../src/cas/segment/log/format.ts';
+import type { SimTime } from './sim-time.ts';
+
+interface CondemnationSeen {
+  readonly writer: string;
+  /** When the state of its writer was next published: who refreshes from then on learns of it. */
+  publishedMs: number | undefined;
+}
+
+/** Watches what arrives in the bucket and what is deleted from it, as no server can. */
+export class BucketWatch {
+  readonly #time: SimTime;
+  readonly #graceMs: number;
+  readonly #violated: (violation: string) => void;
+  /** By the part of the key that all names of a container begin with. */
+  readonly #condemned = new Map<string, CondemnationSeen[]>();
+  /** When a blob last arrived in a container, by its hash. */
+  readonly #blobs = new Map<string, number>();
+  /** When the state of a writer was last published. */
+  readonly #published = new Map<string, number[]>();
+  deletions = 0;
+
+  constructor(time: SimTime, graceMs: number, violated: (violation: string) => void) {
+    this.#time = time;
+    this.#graceMs = graceMs;
+    this.#violated = violated;
+  }
+
+  /** When a blob last arrived, in world milliseconds; undefined if it never did. */
+  blobLandedMs(hash: string): number | undefined {
+    return this.#blobs.get(hash);
+  }
+
+  /** When a writer first published after `sinceMs`: what it had stored by then can be known to the others. */
+  publishedAfter(writer: string, sinceMs: number): number | undefined {
+    return this.#published.get(writer)?.find((ms) => ms >= sinceMs);
+  }
+
+  /** Keys that are condemned, and since when that is published. */
+  condemnedSince(key: string): number | undefined {
+    const seen = this.#condemned.get(startOf(key))?.flatMap(({ publishedMs }) => publishedMs ?? []) ?? [];
+    return seen.length === 0 ? undefined : Math.min(...seen);
+  }
+
+  /** An object was stored. */
+  landed(key: string, bytes: Uint8Array): void {
+    const writer = parseWriterKey(key);
+    if (writer !== undefined) this.#publish(writer);
+    const name = parseContainerKey(key);
+    if (name === undefined) return;
+    if (name.digest !== undefined) {
+      this.#blobs.set(name.digest.hash, this.#time.monotonicMs());
+      return;
+    }
+    const trailer = bytes.subarray(bytes.length - PACK_TRAILER_BYTES);
+    const { offset, lengthBytes } = footerPlace(trailer, bytes.length);
+    decodeFooter(bytes.subarray(offset, offset + lengthBytes), trailer, {
+      condemned: (condemnation) => this.#condemn(name.id.writer, condemnation),
+      record: (rowKey, { kind }) => {
+        if (kind < ENTRY_KIND) this.#blobs.set(rowKey.hex(), this.#time.monotonicMs());
+      },
+    });
+  }
+
+  /** An object that was there is deleted. */
+  deleted(key: string): void {
+    if (parseContainerKey(key) === undefined) return;
+    this.deletions++;
+    const sinceMs = this.condemnedSince(key);
+    if (sinceMs === undefined) this.#violated(`${key} was deleted and no published condemnation names it`);
+    else if (this.#time.monotonicMs() - sinceMs < this.#graceMs) {
+      this.#violated(
+        `${key} was deleted ${this.#time.monotonicMs() - sinceMs} ms after its condemnation was published, ${this.#graceMs} ms must pass`,
+      );
+    }
+  }
+
+  #condemn(writer: string, { id }: Condemnation): void {
+    const start = containerKey({ id });
+    const seen = this.#condemned.get(start) ?? [];
+    seen.push({ writer, publishedMs: undefined });
+    this.#condemned.set(start, seen);
+  }
+
+  #publish(writer: string): void {
+    const times = this.#published.get(writer) ?? [];
+    times.push(this.#time.monotonicMs());
+    this.#published.set(writer, times);
+    for (const seen of this.#condemned.values()) {
+      for (const condemnation of seen) {
+        if (condemnation.writer === writer) condemnation.publishedMs ??= this.#time.monotonicMs();
+      }
+    }
+  }
+}
+
+/** Writer, number and nonce: a large blob's key goes on after that. */
+function startOf(key: string): string {
+  const name = parseContainerKey(key);
+  return name === undefined ? key : containerKey({ id: name.id });
+}

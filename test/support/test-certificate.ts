@@ -1,0 +1,24 @@
+/**
+ * A certificate for 127.0.0.1 that is its own authority, and its key, which protects nothing. Valid until 2126. Made by
+ * `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -addext subjectAltName=IP:127.0.0.1`.
+ */
+export const TEST_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBljCCATygAwIBAgIUdQw2IywAfEZzSkoHSuMDUTGwK88wCgYIKoZIzj0EAwIw
+FzEVMBMGA1UEAwwMR2FudHJ5IHRlc3RzMCAXDTI2MTEyMTE3MjEyM1oYDzIxMjYx
+MDI4MTcyMTIzWjAXMRUwEwYDVQQDDAxHYW50cnkgdGVzdHMwWTATBgcqhkjOPQIB
+BggqhkjOPQMBBwNCAAQnPQ7xc7dYohdEhG7xRE1pdRrdRJy/1Qvh+kcmsNOoPeRN
+VSE75rP7B9mbkDagkrXuOW8JcZ7t6RZuEKNS3A2Jo2QwYjAdBgNVHQ4EFgQU0fLh
+ey54D6WJZJpANaj47R3ndKkwHwYDVR0jBBgwFoAU0fLhey54D6WJZJpANaj47R3n
+dKkwDwYDVR0RBAgwBocEfwAAATAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMC
+A0gAMEUCIE2ZXNl0eF2ez5FpNDqAlQMOFE87lBAs32Im556Lf7+QAiEAvxu+r7fh
+T4E95/7xQWuGbA7YV2jYeHfFVhhwlfPKRtI=
+-----END CERTIFICATE-----
+`;
+
+/** Key of `TEST_CERTIFICATE`. */
+export const TEST_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQga35G/sLQ3g1QF+/N
+r1tgn7xTrIZggIju8/6ZqV2BKh2hRANCAAQnPQ7xc7dYohdEhG7xRE1pdRrdRJy/
+1Qvh+kcmsNOoPeRNVSE75rP7B9mbkDagkrXuOW8JcZ7t6RZuEKNS3A2J
+-----END PRIVATE KEY-----
+`;
