@@ -11,6 +11,8 @@ class World {
   readonly started = Promise.withResolvers<void>();
   readonly stopped = Promise.withResolvers<void>();
   notifyProblem: string | undefined;
+  /** Given to the start. */
+  told: AbortSignal | undefined;
   #handlers = new Set<() => void>();
 
   readonly role: RunningRole = {
@@ -40,7 +42,12 @@ class World {
   };
 
   run(): Promise<number> {
-    return runRole(() => this.started.promise.then(() => this.role), this.surroundings, options);
+    const start = async (signal: AbortSignal): Promise<RunningRole> => {
+      this.told = signal;
+      await this.started.promise;
+      return this.role;
+    };
+    return runRole(start, this.surroundings, options);
   }
 
   signal(): void {
@@ -106,6 +113,28 @@ describe('runRole', () => {
     world.stopped.resolve();
     assert.equal(await code, 0);
     assert.deepEqual(world.calls, ['STOPPING=1', 'stop 7000']);
+  });
+
+  it('tells a start at the first signal, and succeeds if that gives up', async () => {
+    const code = world.run();
+    assert.equal(world.told?.aborted, false);
+    world.signal();
+    assert.equal(world.told?.aborted, true);
+    world.started.reject(new Error('the start was cancelled'));
+    assert.equal(await code, 0);
+    assert.deepEqual(world.calls, []);
+    assert.equal(world.handlers, 0);
+  });
+
+  it('tells a role that runs nothing by the signal of its start but that it is told to stop', async () => {
+    world.started.resolve();
+    const code = world.run();
+    await world.settle();
+    assert.equal(world.told?.aborted, false);
+    world.signal();
+    world.stopped.resolve();
+    assert.equal(await code, 0);
+    assert.equal(world.told?.aborted, true);
   });
 
   it('gives up a start at the second signal', async () => {

@@ -26,7 +26,7 @@ describe('the conformance suite', () => {
     it(`passes against a server with a worker whose uploads are acknowledged with durability ${durability}`, async () => {
       assert.ok(minio);
       world = await S3World.start(minio);
-      const gantry = await Gantry.start({ config: world.config({ s3: { durability } }) });
+      const gantry = await Gantry.start({ config: world.config({ s3: { durability, maxSmallPacksPerSecond: 20 } }) });
       const report = await reportOn(gantry);
       assert.equal(report.counts.fail, 0, formatText(report));
       await eventually('the blobs are in the bucket', async () =>

@@ -29,7 +29,7 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'gantry-s3-soak-'));
   const server = await (values.server === 'versitygw' ? Versitygw : Minio).start(folder);
   try {
-    //await conformance(server);
+    await conformance(server);
     console.log(await kills(server, Number(values.rounds), Number(values.seed)));
   } catch (error) {
     console.error(error);

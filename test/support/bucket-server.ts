@@ -62,7 +62,7 @@ export function bucketServer(options: BucketServerOptions) {
   const index = new BucketIndex(new Containers(), 7);
   const local = new LocalTierInMemory();
   const time = new BucketTime(clock);
-  const numbers = new ContainerNumbers(writer, nonce);
+  const numbers = new ContainerNumbers(writer, nonce, index.containers);
   const { packBytes = 1024 * 1024, maxSmallPacksPerSecond = 1000 } = options;
   const ground = { objects, index, local, clock, random: EVEN_RANDOM, log, time, numbers };
   const packs = new PackWriter(

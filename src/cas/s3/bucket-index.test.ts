@@ -8,6 +8,7 @@ import { RowKey } from '../segment/record-index/row-key.ts';
 import { BucketIndex, type BucketPlace } from './bucket-index.ts';
 import { type Container, Containers } from './containers.ts';
 import { compareVersions, type EntryVersion } from './entry-version.ts';
+import { compareContainers } from './object-names.ts';
 
 const WRITERS = ['00'.repeat(8), 'ff'.repeat(8)] as const;
 const key = new RowKey();
@@ -21,7 +22,7 @@ function addPack(index: BucketIndex, number: number): Container {
 }
 
 function condemn(container: Container): void {
-  container.condemned = { keepSinceSeconds: 0, learnedMs: 0, publishedMs: undefined };
+  container.condemned = { keepSinceSeconds: 0, learnedMs: 0, isAnnounced: false, publishedMs: undefined };
 }
 
 function hashOf(number: number): string {
@@ -87,7 +88,7 @@ describe('BucketIndex', () => {
       assert.deepEqual([large.liveBytes, large.liveRows], [0, 0]);
     });
 
-    it('looks for a blob in the container learned of last, and remembers the latest use', () => {
+    it('looks for a blob in the last of the containers that have it, and remembers the latest use', () => {
       const index = newIndex();
       const [first, second] = [addPack(index, 1), addPack(index, 2)];
       index.putBlob(blobKey(1), placeIn(first), 100);
@@ -95,6 +96,13 @@ describe('BucketIndex', () => {
       assert.deepEqual(index.findBlob(digestNumber(1)), placeIn(second, 3));
       assert.equal(index.rowsOf(second)[0]?.touched, 100);
       assert.deepEqual([first.liveBytes, second.liveBytes], [0, 10]);
+      // Whoever learns of them the other way round comes to the same.
+      index.putBlob(blobKey(1), placeIn(first), 120);
+      assert.deepEqual(index.findBlob(digestNumber(1)), placeIn(second, 3));
+      assert.equal(index.rowsOf(second)[0]?.touched, 120);
+      condemn(second);
+      index.putBlob(blobKey(1), placeIn(first), 50);
+      assert.deepEqual(index.findBlob(digestNumber(1)), placeIn(first));
     });
 
     it('looks for nothing in a container that is condemned already', () => {
@@ -232,11 +240,12 @@ describe('BucketIndex', () => {
       }
     });
 
-    it('looks for the same value in the container learned of last', () => {
+    it('looks for the same value in the last of the containers that have it', () => {
       const index = newIndex();
       const [first, second] = [addPack(index, 1), addPack(index, 2)];
       put(index, first, {});
       put(index, second, {});
+      put(index, first, {});
       assert.equal(index.findEntry(hashOf(1))?.container, second);
       assert.equal(index.rowsOf(second)[0]?.entry?.hasPredecessor, false);
     });
@@ -384,6 +393,11 @@ class Comparison {
   #putBlob(name: number, container: Container, length: number): void {
     this.#index.putBlob(blobKey(name), placeIn(container, this.#offset, length), this.#now);
     if (container.condemned !== undefined) return;
+    const known = this.#model.get(`1/${name}`);
+    if (known !== undefined && isLeft(container, known.container)) {
+      this.#model.set(`1/${name}`, { ...known, touched: this.#now });
+      return;
+    }
     this.#model.set(`1/${name}`, { kind: 1, name, container, offset: this.#offset, length, touched: this.#now });
   }
 
@@ -400,6 +414,11 @@ class Comparison {
       return;
     }
     if (order === 0 && isRemoval && known?.entry?.isRemoval === false) return;
+    const isSame = order === 0 && known?.entry?.isRemoval === isRemoval;
+    if (known !== undefined && isSame && isLeft(container, known.container)) {
+      this.#model.set(text, { ...known, touched: this.#now });
+      return;
+    }
     const hasPredecessor = known?.entry?.hasPredecessor === true || (order ?? 0) > 0;
     const entry = { ...ofEntry, isRemoval, hasPredecessor };
     const facts = { kind: ENTRY_KIND, name, container, offset: this.#offset, length, touched: this.#now };
@@ -449,4 +468,9 @@ class Comparison {
       assert.deepEqual(row?.entry, { version: ofEntry, isRemoval, hasPredecessor });
     }
   }
+}
+
+/** Whether what is in both is looked for in `other`. */
+function isLeft(container: Container, other: Container): boolean {
+  return other.condemned === undefined && compareContainers(container.id, other.id) < 0;
 }

@@ -6,6 +6,7 @@ import { DigestTable } from '../segment/record-index/digest-table.ts';
 import { RowKey } from '../segment/record-index/row-key.ts';
 import type { Container, Containers } from './containers.ts';
 import { compareVersions, type EntryVersion } from './entry-version.ts';
+import { compareContainers } from './object-names.ts';
 import { type EntryFacts, VersionColumn } from './version-column.ts';
 
 /** Where bytes are in the bucket. */
@@ -91,13 +92,13 @@ export class BucketIndex {
   /** Whether a blob is in the bucket to stay, not in a condemned container. */
   keepsBlob(key: RowKey): boolean {
     const row = this.blobTable.find(key);
-    return row >= 0 && this.containerOf(row).condemned === undefined;
+    return row >= 0 && isStaying(this.containerOf(row));
   }
 
   /** Whether a blob is in the bucket to stay. */
   keeps(digest: Digest): boolean {
     const row = this.blobRow(digest);
-    return row >= 0 && this.containerOf(row).condemned === undefined;
+    return row >= 0 && isStaying(this.containerOf(row));
   }
 
   /** Where a blob is, or undefined. The empty blob is nowhere. */
@@ -126,8 +127,8 @@ export class BucketIndex {
   }
 
   /**
-   * A blob is in a container. The container learned of last is the one it is looked for in: what is copied forward is written later
-   * than what it is a copy of. Nothing if the container is condemned.
+   * A blob is in a container. Of several that hold it, it is looked for in the last (`compareContainers`) that is not condemned: the copy, and
+   * the same on all servers, so that none of them leaves its own for that of another which does likewise.
    */
   putBlob(key: RowKey, place: BucketPlace, touched: number): void {
     if (place.container.condemned !== undefined) return;
@@ -136,6 +137,10 @@ export class BucketIndex {
     let lastUse = touched;
     if (row >= 0) {
       lastUse = Math.max(lastUse, blobTable.touched(row));
+      if (!isPreferred(place.container, this.#containerAt(blobTable, row))) {
+        blobTable.setTouched(row, lastUse);
+        return;
+      }
       this.#remove(blobTable, row);
     }
     this.#add(blobTable, key, place, lastUse);
@@ -161,8 +166,13 @@ export class BucketIndex {
       }
       // Somebody forgot the value and hides older ones; where it is still used it stays.
       if (order === 0 && entry.isRemoval && !known.isRemoval) return;
-      hasPredecessor ||= known.hasPredecessor || order > 0;
+      const isSame = order === 0 && entry.isRemoval === known.isRemoval;
       lastUse = Math.max(lastUse, entryTable.touched(row));
+      if (isSame && !isPreferred(place.container, this.#containerAt(entryTable, row))) {
+        entryTable.setTouched(row, lastUse);
+        return;
+      }
+      hasPredecessor ||= known.hasPredecessor || order > 0;
       this.#remove(entryTable, row);
     }
     const added = this.#add(entryTable, key, place, lastUse);
@@ -259,4 +269,14 @@ export class BucketIndex {
     container.liveRows--;
     table.remove(row);
   }
+}
+
+/** Whether what the container holds is there to stay, as far as is known. */
+function isStaying({ condemned, remembered }: Container): boolean {
+  return condemned === undefined && remembered === undefined;
+}
+
+/** Whether of two containers that hold the same, the first is the one to look in. The same one again is: its place may be another. */
+function isPreferred(container: Container, other: Container): boolean {
+  return !isStaying(other) || compareContainers(container.id, other.id) >= 0;
 }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { sha256 } from '../../../test/support/blob-store-contract.ts';
 import { BucketContent, idOf, WRITERS } from '../../../test/support/bucket-content.ts';
+import { BucketWorld, MAX_PACKED_BYTES } from '../../../test/support/bucket-world.ts';
+import { until } from '../../../test/support/deferred.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { MemoryObjectStore } from '../../../test/support/memory-object-store.ts';
@@ -142,5 +145,45 @@ describe('orphansIn', () => {
     await assert.rejects(removeOrphans(failing, found, told, noAbort()), ofKind('unavailable'));
     await assert.rejects(removeOrphans(open(), found, told, AbortSignal.abort()), ofKind('cancelled'));
     assert.ok(content.bucket.objects.has(key));
+  });
+});
+
+describe('orphans of servers', () => {
+  it('can be removed while servers run and after they were killed, and nothing that was stored is missing', async () => {
+    const world = await BucketWorld.open();
+    const there = await world.beside();
+    const digests = [await world.put(MAX_PACKED_BYTES + 1, 0)];
+    for (let seed = 1; seed <= 20; seed++) digests.push(await world.put(1_000, seed));
+    await world.putEntry('key', 'value');
+    // Small packs are put together, and what they were is condemned.
+    await until(() => {
+      world.clock.advance(1_000);
+      return world.tier.stats().condemned > 0;
+    });
+    const prune = async (): Promise<readonly Orphan[]> => {
+      const objects = new MemoryObjectStore(world.clock, { bucket: world.bucket });
+      const parts = { random: new SystemRandom(), log: NO_LOG, onProgress: () => undefined };
+      const found = orphansIn(await surveyBucket(objects, parts, noAbort()));
+      await removeOrphans(objects, found, () => undefined, noAbort());
+      return found;
+    };
+    assert.deepEqual(await prune(), []);
+    const { condemned } = world.tier.stats();
+    assert.ok(condemned > 0);
+    world.faults.of = () => 'fail-before';
+    there.faults.of = () => 'fail-before';
+    await world.close();
+    await there.close();
+    world.clock.advance(3 * DAY);
+    const removed = await prune();
+    assert.deepEqual(
+      removed.map(({ what }) => what),
+      removed.map(() => 'condemned'),
+    );
+    assert.ok(removed.length >= condemned);
+    const fresh = await BucketWorld.open({ bucket: world.bucket, clock: world.clock });
+    for (const digest of digests) assert.deepEqual(sha256(await fresh.read(digest)), digest);
+    assert.equal(await fresh.textOf('key'), 'value');
+    assert.equal(fresh.tier.stats().condemned, 0);
   });
 });

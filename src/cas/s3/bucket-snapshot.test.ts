@@ -92,7 +92,8 @@ describe('encodeSnapshot and decodeSnapshot', () => {
         }
         for (const number of condemned) {
           const container = packs[number];
-          if (container) container.condemned = { keepSinceSeconds: number, learnedMs: 1, publishedMs: undefined };
+          if (container)
+            container.condemned = { keepSinceSeconds: number, learnedMs: 1, isAnnounced: true, publishedMs: undefined };
         }
         const bad = packs[damaged];
         if (bad) bad.isDamaged = true;
@@ -112,7 +113,7 @@ describe('encodeSnapshot and decodeSnapshot', () => {
   it('carries what was condemned over several snapshots, though it never became so again between', async () => {
     const index = newIndex();
     const container = index.containers.add(nameOf(1), 10, 1);
-    container.condemned = { keepSinceSeconds: 42, learnedMs: 1, publishedMs: 1 };
+    container.condemned = { keepSinceSeconds: 42, learnedMs: 1, isAnnounced: true, publishedMs: 1 };
     const once = await decode(await bytesOf(index));
     const twice = await decode(await bytesOf(once));
     assert.deepEqual(

@@ -12,7 +12,7 @@ import {
   parseContainerKey,
   parseSnapshotKey,
   parseWriterKey,
-  SCRATCH_PREFIX,
+  scratchFolder,
 } from './object-names.ts';
 import type { ObjectInfo, ObjectStore, UnfinishedUpload } from './object-store.ts';
 import type { RecoveryProgress } from './refresh.ts';
@@ -135,7 +135,7 @@ async function storeTime(
   { random, log }: SurveyParts,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const key = `${SCRATCH_PREFIX}${random.token(8)}/time`;
+  const key = `${scratchFolder(random)}time`;
   try {
     await objects.put(key, [Buffer.from('what time is it?')], signal);
     for await (const page of objects.list(key, undefined, signal)) {

@@ -126,7 +126,7 @@ describe('BucketTier', () => {
         await other.close();
         await world.close();
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     );
   });
 

@@ -81,15 +81,25 @@ describe('Collector', () => {
     assert.equal(isThere(pack), false);
   });
 
-  it('leaves what others condemned to them, and deletes it after twice the time if they do not', async () => {
+  it('leaves what others condemned to them; of a server that died, whoever follows announces it and waits anew', async () => {
     const { clock, newServer, pack, condemnAndPublish, run, isThere } = await setUp();
     const other = newServer('3');
     await other.refresh.compare(noAbort());
     await condemnAndPublish(pack);
-    for (const container of await other.refresh.run(noAbort())) {
-      await inTime(clock, other.condemnations.empty(container, noAbort()), 1);
-    }
-    clock.advance(2 * GRACE_MS - 1);
+    const refresh = async (): Promise<void> => {
+      for (const container of await other.refresh.run(noAbort())) {
+        await inTime(clock, other.condemnations.empty(container, noAbort()), 1);
+      }
+      await run(other);
+    };
+    await refresh();
+    clock.advance(DEAD_AFTER_MS - 1);
+    await refresh();
+    assert.equal(isThere(pack), true, 'its owner lives, as far as is known');
+    clock.advance(1);
+    await refresh();
+    await refresh();
+    clock.advance(GRACE_MS - 1);
     await run(other);
     assert.equal(isThere(pack), true);
     clock.advance(1);
@@ -101,7 +111,12 @@ describe('Collector', () => {
     let isDown = false;
     const faults = (call: string) => (isDown && call !== 'delete' ? ('fail-before' as const) : undefined);
     const { clock, server, pack, digests, run, isThere } = await setUp({ faults });
-    pack.condemned = { keepSinceSeconds: 0, learnedMs: clock.monotonicMs(), publishedMs: clock.monotonicMs() };
+    pack.condemned = {
+      keepSinceSeconds: 0,
+      learnedMs: clock.monotonicMs(),
+      isAnnounced: true,
+      publishedMs: clock.monotonicMs(),
+    };
     isDown = true;
     const emptied = server.condemnations.empty(pack, noAbort());
     clock.advance(3 * GRACE_MS);

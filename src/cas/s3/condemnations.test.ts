@@ -156,7 +156,7 @@ describe('Condemnations', () => {
       assert.deepEqual(world.forgotten, [hash]);
     });
 
-    it('leave none if all that stays was written later: there can be no older value', async () => {
+    it('leave one also if the older value stands in a container that is condemned with it', async () => {
       const { clock, server } = bucketWorld();
       const world = server('1');
       const old = await storeEntry(world, 'key', 1);
@@ -165,6 +165,21 @@ describe('Condemnations', () => {
       await storePack(world, 'later');
       await inTime(clock, world.condemnations.condemn([old.pack, pack], world.time.now(), noAbort()));
       await inTime(clock, world.packs.flush());
+      assert.equal(world.index.findEntry(hash)?.isRemoval, true);
+    });
+
+    it('need no removal any more once all packs of that time are gone', async () => {
+      const { clock, server } = bucketWorld();
+      const world = server('1');
+      const old = await storeEntry(world, 'key', 1);
+      const { pack, hash } = await storeEntry(world, 'key', 2);
+      clock.advance(86_400_000);
+      await inTime(clock, world.condemnations.condemn([old.pack, pack], world.time.now(), noAbort()));
+      await inTime(clock, world.packs.flush());
+      const removal = world.index.findEntry(hash)?.container;
+      assert.ok(removal !== undefined);
+      for (const container of [old.pack, pack]) world.index.forget(container);
+      await inTime(clock, world.condemnations.condemn([removal], world.time.now(), noAbort()));
       assert.equal(world.index.findEntry(hash), undefined);
     });
 
@@ -189,7 +204,7 @@ describe('Condemnations', () => {
       assert.deepEqual(world.condemnations.learn([condemnation, condemnation]), [pack]);
       assert.deepEqual(world.condemnations.learn([condemnation]), []);
       assert.equal(pack.condemned?.keepSinceSeconds, 5);
-      assert.equal(pack.condemned?.publishedMs, world.clock.monotonicMs());
+      assert.deepEqual([pack.condemned?.isAnnounced, pack.condemned?.publishedMs], [false, undefined]);
     });
 
     it('remembers a condemnation of a container that becomes known only later', async () => {

@@ -15,18 +15,25 @@ describe('ContainerNumbers', () => {
     assert.deepEqual(numbers.take(), { writer: WRITER, number: 1, nonce: NONCE });
   });
 
-  it('goes on above what was found of its own, and not of others', () => {
-    const numbers = new ContainerNumbers(WRITER, NONCE);
-    numbers.saw({ writer: WRITER, number: 7, nonce: 'b1b2b3b4' });
-    numbers.saw({ writer: WRITER, number: 3, nonce: 'b1b2b3b4' });
-    numbers.saw({ writer: 'ff'.repeat(8), number: 90, nonce: 'b1b2b3b4' });
-    assert.equal(numbers.floor, 8);
+  it('goes on above everything that was seen, of whichever writer', () => {
+    const seen = { maxNumber: 7 };
+    const numbers = new ContainerNumbers(WRITER, NONCE, seen);
     assert.equal(numbers.take().number, 8);
+    seen.maxNumber = 90;
+    assert.equal(numbers.take().number, 91);
+    seen.maxNumber = 20;
+    assert.equal(numbers.take().number, 92);
+  });
+
+  it('goes on above the floor that an earlier start published, which others do not look below', () => {
+    const numbers = new ContainerNumbers(WRITER, NONCE, { maxNumber: 3 });
+    numbers.sawFloor(12);
+    assert.equal(numbers.floor, 12);
+    assert.equal(numbers.take().number, 12);
   });
 
   it('keeps its floor at the lowest number whose object may still appear', () => {
-    const numbers = new ContainerNumbers(WRITER, NONCE, 5);
-    assert.equal(numbers.floor, 5);
+    const numbers = new ContainerNumbers(WRITER, NONCE, { maxNumber: 4 });
     const [first, second, third] = [numbers.take(), numbers.take(), numbers.take()];
     numbers.settle(second);
     assert.equal(numbers.floor, 5);
@@ -51,12 +58,13 @@ describe('ContainerNumbers', () => {
     );
     fc.assert(
       fc.property(fc.array(step), (steps) => {
-        const numbers = new ContainerNumbers(WRITER, NONCE);
+        const seen = { maxNumber: -1 };
+        const numbers = new ContainerNumbers(WRITER, NONCE, seen);
         const inUse: ContainerId[] = [];
         const given = new Set<number>();
         let floor = 0;
         for (const step of steps) {
-          if (step.kind === 'saw') numbers.saw({ writer: WRITER, number: step.number, nonce: NONCE });
+          if (step.kind === 'saw') seen.maxNumber = Math.max(seen.maxNumber, step.number);
           else if (step.kind === 'take') {
             const id = numbers.take();
             assert.ok(!given.has(id.number));

@@ -2,25 +2,27 @@ import { invariant } from '../../errors.ts';
 import type { ContainerId } from './object-names.ts';
 
 /**
- * Numbers for the containers of one writer. Those in use, whose objects may still appear, are remembered: below `floor` nothing appears any
+ * Numbers for the containers of one writer. They go on above all numbers that were seen in the bucket, of whichever writer: so a copy always has a
+ * greater number than what it is a copy of, and all servers prefer the same one of two (`compareContainers`). Those in use, whose objects may still appear, are remembered: below `floor` nothing appears any
  * more, so that is how far other servers need not look again.
  */
 export class ContainerNumbers {
   readonly #writer: string;
   readonly #nonce: string;
   readonly #inUse = new Set<number>();
-  #next: number;
+  readonly #seen: { readonly maxNumber: number };
+  #next = 0;
 
-  /** @param nonce of this start. */
-  constructor(writer: string, nonce: string, next = 0) {
+  /** @param nonce of this start. @param seen the greatest number that is known in the bucket. */
+  constructor(writer: string, nonce: string, seen: { readonly maxNumber: number } = { maxNumber: -1 }) {
     this.#writer = writer;
     this.#nonce = nonce;
-    this.#next = next;
+    this.#seen = seen;
   }
 
-  /** A container of this writer was found: numbers go on above it. */
-  saw({ writer, number }: ContainerId): void {
-    if (writer === this.#writer) this.#next = Math.max(this.#next, number + 1);
+  /** An earlier start of this writer published that floor: others do not look below it any more. */
+  sawFloor(floor: number): void {
+    this.#next = Math.max(this.#next, floor);
   }
 
   get writer(): string {
@@ -40,7 +42,8 @@ export class ContainerNumbers {
 
   /** An id that nobody has. Its number is in use until `settle`. */
   take(): ContainerId {
-    const number = this.#next++;
+    const number = Math.max(this.#next, this.#seen.maxNumber + 1);
+    this.#next = number + 1;
     this.#inUse.add(number);
     return { writer: this.#writer, number, nonce: this.#nonce };
   }

@@ -43,6 +43,7 @@ export class Containers {
   readonly #byText = new Map<string, Container>();
   #nextLocal = 1;
   #bytes = 0;
+  #maxNumber = -1;
 
   get count(): number {
     return this.#byLocal.size;
@@ -51,6 +52,11 @@ export class Containers {
   /** Bytes of all objects, condemned ones too. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The greatest number that was ever seen; -1 before the first. */
+  get maxNumber(): number {
+    return this.#maxNumber;
   }
 
   /** Adds one, or gives the one that is known. */
@@ -74,6 +80,7 @@ export class Containers {
     this.#byLocal.set(container.local, container);
     this.#byText.set(text, container);
     this.#bytes += sizeBytes;
+    this.#maxNumber = Math.max(this.#maxNumber, name.id.number);
     return container;
   }
 

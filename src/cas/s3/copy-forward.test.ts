@@ -165,6 +165,17 @@ describe('CopyForward', () => {
     assert.equal(clock.armed, 0);
   });
 
+  it('ends when no more packs are stored, and leaves the rows where they are', async () => {
+    let isDown = false;
+    const { world, pack, copy } = await setUp({ faults: (call) => (isDown && call === 'put' ? 'hang' : undefined) });
+    isDown = true;
+    const copied = assert.rejects(copy([pack]), ofKind('unavailable'));
+    await turns(10);
+    await world.packs.close();
+    await copied;
+    assert.equal(pack.liveRows, 2);
+  });
+
   it('holds no more of it in memory than one full pack and some slack, and makes full packs of it', async () => {
     let isDown = false;
     const packBytes = 8 * 1024 * 1024;

@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { SystemRandom } from '../../system/random.ts';
 import {
   beforeContainer,
   type ContainerName,
   containerKey,
   containerText,
+  isScratchKey,
   PACKS_PREFIX,
   packsOf,
   parseContainerKey,
   parseSnapshotKey,
   parseWriterKey,
+  SCRATCH_PREFIX,
   SNAPSHOTS_PREFIX,
+  scratchFolder,
   snapshotKey,
   WRITERS_PREFIX,
   writerKey,
@@ -152,6 +156,27 @@ describe('snapshotKey', () => {
   for (const key of [SNAPSHOTS_PREFIX, `${whole}0`, whole.slice(0, -1), `${whole}-a1b2c3d4`, PACK_KEY]) {
     it(`knows no snapshot under ${JSON.stringify(key)}`, () => {
       assert.equal(parseSnapshotKey(key), undefined);
+    });
+  }
+});
+
+describe('isScratchKey', () => {
+  it('knows what commands try', () => {
+    const folder = scratchFolder(new SystemRandom());
+    assert.ok(folder.startsWith(SCRATCH_PREFIX));
+    assert.equal(isScratchKey(`${folder}one`), true);
+    assert.equal(isScratchKey(`${folder}two/three`), true);
+  });
+
+  for (const key of [
+    SCRATCH_PREFIX,
+    `doctor/${WRITER}`,
+    `doctor/${WRITER}/`,
+    `doctor/mine/one`,
+    `a/doctor/${WRITER}/one`,
+  ]) {
+    it(`does not take ${JSON.stringify(key)} for it`, () => {
+      assert.equal(isScratchKey(key), false);
     });
   }
 });

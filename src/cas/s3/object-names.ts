@@ -1,4 +1,5 @@
 import type { Digest } from '../../digest/digest.ts';
+import type { Random } from '../../system/random.ts';
 import { digestFromName, fileName } from '../blob-file-name.ts';
 
 /*
@@ -44,7 +45,7 @@ export const WRITERS_PREFIX = 'writers/';
 /** Where snapshots of the index are. */
 export const SNAPSHOTS_PREFIX = 'snapshots/';
 
-/** Where commands put what they try, each in a folder of its own with a random name in hex. */
+/** Where commands put what they try, each in a folder of its own: `scratchFolder`. */
 export const SCRATCH_PREFIX = 'doctor/';
 
 const CONTAINER = /^packs\/(?<writer>[0-9a-f]{16})\/(?<number>[0-9a-f]{12})-(?<nonce>[0-9a-f]{8})(?:-(?<blob>.+))?$/;
@@ -84,6 +85,14 @@ export function containerText({ writer, number, nonce }: ContainerId): string {
   return `${writer}/${hexNumber(number)}-${nonce}`;
 }
 
+/** Orders containers, the same on every server: a copy comes after what it is a copy of. */
+export function compareContainers(a: ContainerId, b: ContainerId): number {
+  if (a.number !== b.number) return a.number - b.number;
+  const [left, right] = [containerText(a), containerText(b)];
+  if (left === right) return 0;
+  return left < right ? -1 : 1;
+}
+
 /** Key of a writer's state. */
 export function writerKey(writer: string): string {
   return `${WRITERS_PREFIX}${writer}`;
@@ -103,6 +112,11 @@ export function snapshotKey(writer: string, number: number): string {
 export function parseSnapshotKey(key: string): { readonly writer: string; readonly number: number } | undefined {
   const { writer, number } = SNAPSHOT.exec(key)?.groups ?? {};
   return writer === undefined || number === undefined ? undefined : { writer, number: Number.parseInt(number, 16) };
+}
+
+/** A folder for one run of a command; whatever is in it counts as left behind after a day. */
+export function scratchFolder(random: Pick<Random, 'token'>): string {
+  return `${SCRATCH_PREFIX}${random.token(8)}/`;
 }
 
 /** Whether a command tried something there. */

@@ -290,7 +290,7 @@ describe('Refresh', () => {
     it('counts nothing lost with a condemned container: its owner deleted it', async () => {
       const { b, bucket } = await setUp();
       const { pack } = await storePack(b, 'one');
-      pack.condemned = { keepSinceSeconds: 0, learnedMs: 0, publishedMs: 0 };
+      pack.condemned = { keepSinceSeconds: 0, learnedMs: 0, isAnnounced: true, publishedMs: 0 };
       bucket.objects.delete(pack.key);
       assert.equal((await b.refresh.compare(noAbort())).lostRows, 0);
       assert.equal(b.index.containers.find(pack.id), undefined);

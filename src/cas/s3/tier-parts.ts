@@ -87,7 +87,7 @@ export async function createTierParts(
   const ground = { objects, index, local, clock, random, log, time: new BucketTime(clock), health, folder };
   const { time } = ground;
   index.capTouched(time.now());
-  const numbers = new ContainerNumbers(start.writer, random.token(4));
+  const numbers = new ContainerNumbers(start.writer, random.token(4), index.containers);
   const promises = createPromises(clock, time, { writer: start.writer, wasUnclean: start.wasUnclean, options });
   const backlog = new Backlog(options.maxBacklogBytes);
   const closing = new AbortController();

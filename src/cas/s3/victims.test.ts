@@ -47,7 +47,7 @@ function isOurs({ id }: Container): boolean {
 }
 
 function condemn(container: Container): void {
-  container.condemned = { keepSinceSeconds: 0, learnedMs: 0, publishedMs: undefined };
+  container.condemned = { keepSinceSeconds: 0, learnedMs: 0, isAnnounced: false, publishedMs: undefined };
 }
 
 describe('chooseVictims', () => {

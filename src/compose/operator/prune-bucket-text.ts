@@ -20,7 +20,7 @@ export interface PruneOutcome {
 const KINDS: Readonly<Record<OrphanKind, { readonly name: string; readonly since: string }>> = {
   upload: { name: 'unfinished upload', since: 'begun' },
   condemned: { name: 'condemned object', since: 'condemned' },
-  snapshot: { name: 'replaced snapshot', since: 'written' },
+  snapshot: { name: 'needless snapshot', since: 'written' },
   writer: { name: 'state of a server', since: 'written' },
   scratch: { name: 'left by a command', since: 'written' },
 };

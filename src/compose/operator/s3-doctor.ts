@@ -1,4 +1,4 @@
-import { SCRATCH_PREFIX } from '../../cas/s3/object-names.ts';
+import { scratchFolder } from '../../cas/s3/object-names.ts';
 import type { UnfinishedUpload } from '../../cas/s3/object-store.ts';
 import { isKind, ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
@@ -44,7 +44,7 @@ export async function examineS3(
 ): Promise<readonly S3Finding[]> {
   const scene = {
     ...{ probe, clock, signal },
-    folder: `${SCRATCH_PREFIX}${random.token(8)}/`,
+    folder: scratchFolder(random),
     sample: Buffer.from(random.token(SAMPLE_BYTES), 'hex'),
     keys: new Set<string>(),
     uploads: new Set<UnfinishedUpload>(),
