@@ -65,6 +65,7 @@ export async function killRounds(server: S3Server, options: KillOptions): Promis
         killedStarting++;
       } else {
         const gantry = await begun.ready();
+        makeTrouble(world, random, seed * 2000 + round);
         await loadUntilKilled(gantry, world.client(gantry), { ledger, random });
       }
       endTrouble(world);

@@ -62,7 +62,15 @@ export class BucketContent {
   /** What a server says of itself. @returns its key. */
   state(writer: string, modifiedMs: number, seconds = { refreshSeconds: 60, leaseSeconds: 900 }): string {
     const key = writerKey(writer);
-    const state = encodeWriterState({ writer, nonce: '0000aaaa', beat: 1, floor: 0, sequence: 0, ...seconds });
+    const state = encodeWriterState({
+      writer,
+      nonce: '0000aaaa',
+      beat: 1,
+      floor: 0,
+      sequence: 0,
+      done: {},
+      ...seconds,
+    });
     this.bucket.set(key, state, modifiedMs);
     return key;
   }

@@ -2,12 +2,14 @@ import { isKind, ReapiError, throwIfAborted } from '../../errors.ts';
 import { sleep } from '../../system/clock.ts';
 import { identifyBucket } from './bucket-identity.ts';
 import type { BucketTierHost, BucketTierOptions } from './bucket-tier.ts';
-import type { Container } from './containers.ts';
 import type { TierParts } from './tier-parts.ts';
 import { untilAnswered } from './until-answered.ts';
 
 /** How often the index is compared with all that is in the bucket. */
 const COMPARE_INTERVAL_MS = 3_600_000;
+
+/** After a start it is compared that soon, and again: what the process before was storing when it died may come late. */
+const EARLY_COMPARES_MS = [120_000, 600_000];
 
 /** How often the index is written down. */
 const SNAPSHOT_INTERVAL_MS = 600_000;
@@ -22,11 +24,11 @@ export class BucketMaintenance {
   readonly #options: BucketTierOptions;
   readonly #stopping = new AbortController();
   readonly #jobs = new Set<Promise<void>>();
-  /** Condemned, and not emptied before there is a connection. */
-  readonly #toEmpty: Container[] = [];
   #bucket: string | undefined;
   #isConnected = false;
   #isCollecting = false;
+  #isEmptying = false;
+  #connectedMs = 0;
   #comparedMs = 0;
   #snapshotMs: number;
 
@@ -97,14 +99,15 @@ export class BucketMaintenance {
     const remembered = [...index.containers].flatMap(({ id, remembered: keepSinceSeconds }) =>
       keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
     );
-    const { condemned } = await refresh.compare(signal, onProgress);
-    this.#toEmpty.push(...condemned, ...condemnations.learn(remembered));
-    for (const { id } of index.containers) numbers.saw(id);
-    this.#toEmpty.push(...(await refresh.run(signal)));
+    numbers.sawFloor(await refresh.ownFloor(signal));
+    await refresh.compare(signal, onProgress);
+    condemnations.learn(remembered);
+    await refresh.run(signal);
     this.#comparedMs = clock.monotonicMs();
+    this.#connectedMs = this.#comparedMs;
     this.#isConnected = true;
     connected();
-    this.#empty(this.#toEmpty.splice(0));
+    this.#empty();
     this.#findPending();
   }
 
@@ -132,11 +135,12 @@ export class BucketMaintenance {
   }
 
   async #refresh(signal: AbortSignal): Promise<void> {
-    const { refresh } = this.#parts;
-    const { clock } = this.#host;
+    const { refresh, collector } = this.#parts;
     if (!this.#isConnected) return this.#connect(signal);
-    this.#empty(await refresh.run(signal));
-    if (clock.monotonicMs() - this.#comparedMs >= COMPARE_INTERVAL_MS) await this.#compare(signal);
+    await refresh.run(signal);
+    if (this.#isCompareDue()) await this.#compare(signal);
+    this.#empty();
+    await collector.deleteDue(signal);
     if (this.#isCollecting) return;
     this.#isCollecting = true;
     this.#run(async () => {
@@ -148,28 +152,43 @@ export class BucketMaintenance {
     });
   }
 
+  #isCompareDue(): boolean {
+    const now = this.#host.clock.monotonicMs();
+    const isEarly = EARLY_COMPARES_MS.some((ms) => {
+      const atMs = this.#connectedMs + ms;
+      return this.#comparedMs < atMs && now >= atMs;
+    });
+    return isEarly || now - this.#comparedMs >= COMPARE_INTERVAL_MS;
+  }
+
   async #compare(signal: AbortSignal): Promise<void> {
-    const { condemned, lostRows } = await this.#parts.refresh.compare(signal);
+    const { lostRows } = await this.#parts.refresh.compare(signal);
     this.#comparedMs = this.#host.clock.monotonicMs();
-    this.#empty(condemned);
     // What this machine still has of it goes back into the bucket.
     if (lostRows > 0) this.#findPending();
   }
 
   async #collect(signal: AbortSignal): Promise<void> {
     const { clock } = this.#host;
-    await this.#parts.collector.run(signal);
+    await this.#parts.collector.condemn(signal);
     if (this.#bucket === undefined || clock.monotonicMs() - this.#snapshotMs < SNAPSHOT_INTERVAL_MS) return;
     this.#snapshotMs = clock.monotonicMs();
     const sizeBytes = await this.#parts.snapshots.write(this.#bucket);
     await this.#parts.snapshots.share(sizeBytes, signal);
   }
 
-  #empty(containers: readonly Container[]): void {
+  /** Empties what is condemned, one job at a time; whatever is left over, for whatever reason, the next refresh takes up again. */
+  #empty(): void {
     const { condemnations } = this.#parts;
-    if (containers.length === 0) return;
+    const containers = condemnations.unfinished;
+    if (this.#isEmptying || containers.length === 0) return;
+    this.#isEmptying = true;
     this.#run(async () => {
-      for (const container of containers) await condemnations.empty(container, this.#stopping.signal);
+      try {
+        await condemnations.empty(containers, this.#stopping.signal);
+      } finally {
+        this.#isEmptying = false;
+      }
     });
   }
 

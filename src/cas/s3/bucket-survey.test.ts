@@ -47,11 +47,11 @@ describe('surveyBucket', () => {
   });
 
   it('tells since when containers are condemned, by the first pack that says so, and counts copies of them once', async () => {
-    // The copy is of a writer whose name comes first.
-    const key = content.pack(idOf(B, 1), { blobs: ['copied', 'given up'] }, NOW - 9_000);
+    // The index would look for the blob in the original: its number is greater.
+    const key = content.pack(idOf(B, 9), { blobs: ['copied', 'given up'] }, NOW - 9_000);
     content.pack(idOf(A, 1), { blobs: ['copied'] }, NOW - 8_000);
-    content.pack(idOf(B, 2), { condemns: [idOf(B, 1), idOf(B, 0)] }, NOW - 7_000);
-    content.pack(idOf(A, 2), { condemns: [idOf(B, 1)] }, NOW - 6_000);
+    content.pack(idOf(B, 10), { condemns: [idOf(B, 9), idOf(B, 0)] }, NOW - 7_000);
+    content.pack(idOf(A, 2), { condemns: [idOf(B, 9)] }, NOW - 6_000);
     const { condemned, blobs, liveBytes } = await survey();
     const sizeBytes = content.bucket.objects.get(key)?.bytes.length;
     assert.deepEqual(condemned, [{ key, sizeBytes, sinceMs: NOW - 7_000 }]);

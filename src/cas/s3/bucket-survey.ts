@@ -6,6 +6,7 @@ import { BucketIndex } from './bucket-index.ts';
 import { ContainerLoader } from './container-loader.ts';
 import { Containers } from './containers.ts';
 import {
+  type ContainerId,
   containerText,
   FORMAT_KEY,
   isScratchKey,
@@ -114,14 +115,13 @@ export async function surveyBucket(
   const toldMs = await storeTime(objects, parts, signal);
   // In the order of keys: whoever has a snapshot in it has its state in it, too.
   const listing = await listAll(objects, parts, signal);
-  const index = new BucketIndex(new Containers(), 0);
-  const sinceMs = await readContainers(objects, index, { ...parts, listing }, signal);
+  const contents = await readContainers(objects, { ...parts, listing }, signal);
   return {
     bucket: identity.bucket,
     formatVersion: identity.version,
     nowMs: toldMs ?? listing.newestMs,
-    ...summaryOf(index, sinceMs),
-    writers: await readWriters(objects, index, listing.writers, signal),
+    ...summaryOf(contents),
+    writers: await readWriters(objects, contents.all, listing.writers, signal),
     snapshots: listing.snapshots,
     scratch: listing.scratch,
     foreign: listing.foreign,
@@ -187,53 +187,68 @@ function sortIn(info: ObjectInfo, { containers, writers, snapshots, scratch, for
   }
 }
 
-/** Fills the index. @returns since when containers are condemned, by `containerText`. */
-async function readContainers(
-  objects: ObjectStore,
-  index: BucketIndex,
-  { listing, log, onProgress }: SurveyParts & { readonly listing: Listing },
-  signal: AbortSignal,
-): Promise<ReadonlyMap<string, number>> {
-  const since = new Map<string, number>();
-  // In the order of time, so that copies come after what they are copies of, also among servers.
-  const inOrder = listing.containers.toSorted((a, b) => a.modifiedMs - b.modifiedMs || (a.key < b.key ? -1 : 1));
-  await new ContainerLoader(objects, index, log).load(inOrder, {
-    touched: NO_USE,
-    signal,
-    onProgress: (done) => onProgress({ listed: listing.count, done, total: inOrder.length }),
-    onCondemned: (condemnations, { modifiedMs }) => {
-      for (const { id } of condemnations) {
-        const text = containerText(id);
-        // Condemnations are repeated: the first one counts.
-        if (!since.has(text)) since.set(text, modifiedMs);
-      }
-    },
-  });
-  return since;
+interface Contents {
+  /** Of everything that is there. */
+  readonly all: BucketIndex;
+  /** Of what is not condemned. */
+  readonly staying: BucketIndex;
+  /** Since when containers are condemned, by `containerText`. */
+  readonly sinceMs: ReadonlyMap<string, number>;
 }
 
-/** Takes what is condemned out of the index, and counts what is left. */
-function summaryOf(index: BucketIndex, sinceMs: ReadonlyMap<string, number>) {
+async function readContainers(
+  objects: ObjectStore,
+  { listing, log, onProgress }: SurveyParts & { readonly listing: Listing },
+  signal: AbortSignal,
+): Promise<Contents> {
+  const sinceMs = new Map<string, number>();
+  const load = async (infos: readonly ObjectInfo[]): Promise<BucketIndex> => {
+    const index = new BucketIndex(new Containers(), 0);
+    await new ContainerLoader(objects, index, log).load(infos, {
+      touched: NO_USE,
+      signal,
+      onProgress: (done) =>
+        onProgress({ listed: listing.count, done: Math.min(done, infos.length), total: infos.length }),
+      onCondemned: (condemnations, { modifiedMs }) => {
+        for (const { id } of condemnations) {
+          const text = containerText(id);
+          // Condemnations are repeated: the first one counts.
+          sinceMs.set(text, Math.min(modifiedMs, sinceMs.get(text) ?? modifiedMs));
+        }
+      },
+    });
+    return index;
+  };
+  const all = await load(listing.containers);
+  const isCondemned = (id: ContainerId): boolean => sinceMs.has(containerText(id));
+  // Whether somebody holds a copy of what is in condemned ones, only the others tell.
+  const isClear = [...all.containers].every(({ id, liveRows }) => liveRows === 0 || !isCondemned(id));
+  if (isClear) return { all, staying: all, sinceMs };
+  const others = listing.containers.filter(({ key }) => {
+    const name = parseContainerKey(key);
+    return name !== undefined && !isCondemned(name.id);
+  });
+  return { all, staying: await load(others), sinceMs };
+}
+
+function summaryOf({ all, staying, sinceMs }: Contents) {
   const condemned: CondemnedObject[] = [];
   const damagedPacks: string[] = [];
   let largeBlobs = 0;
-  let liveBytes = 0;
-  for (const container of index.containers) {
-    const { id, key, sizeBytes, digest, isDamaged } = container;
+  for (const { id, key, sizeBytes, digest, isDamaged } of all.containers) {
     if (digest !== undefined) largeBlobs++;
     const since = sinceMs.get(containerText(id));
-    if (since !== undefined) {
-      for (const row of index.rowsOf(container)) index.drop(row);
-      condemned.push({ key, sizeBytes, sinceMs: since });
-    } else if (isDamaged) damagedPacks.push(key);
-    liveBytes += container.liveBytes;
+    if (since !== undefined) condemned.push({ key, sizeBytes, sinceMs: since });
+    else if (isDamaged) damagedPacks.push(key);
   }
+  let liveBytes = 0;
+  for (const container of staying.containers) liveBytes += container.liveBytes;
   let entries = 0;
-  index.entryTable.forEachRow((row) => {
-    if (!index.versions.get(row).isRemoval) entries++;
+  staying.entryTable.forEachRow((row) => {
+    if (!staying.versions.get(row).isRemoval) entries++;
   });
-  const { count, bytes } = index.containers;
-  const numbers = { packs: count - largeBlobs, largeBlobs, blobs: index.blobTable.size, entries, bytes, liveBytes };
+  const { count, bytes } = all.containers;
+  const numbers = { packs: count - largeBlobs, largeBlobs, blobs: staying.blobTable.size, entries, bytes, liveBytes };
   return { ...numbers, condemned, damagedPacks };
 }
 

@@ -27,7 +27,11 @@ async function setUp(options: Partial<BucketServerOptions> = {}) {
     await inTime(clock, server.condemnations.condemn([container], 0, noAbort()), 1);
     await server.refresh.run(noAbort());
   };
-  const run = (who: BucketServer = server): Promise<void> => inTime(clock, who.collector.run(noAbort()), 1);
+  const collect = async (who: BucketServer): Promise<void> => {
+    await who.collector.deleteDue(noAbort());
+    await who.collector.condemn(noAbort());
+  };
+  const run = (who: BucketServer = server): Promise<void> => inTime(clock, collect(who), 1);
   const isThere = (container: Container): boolean => bucket.objects.has(container.key);
   return { ...world, server, pack, digests, condemnAndPublish, run, isThere, newServer: world.server };
 }
@@ -60,6 +64,9 @@ describe('Collector', () => {
     const peers = [newServer('3', { refreshSeconds: 60 }), newServer('4', { promiseSeconds: 400 })];
     for (const peer of peers) await peer.refresh.run(noAbort());
     await condemnAndPublish(pack);
+    // They tell that they have copied what they need.
+    for (let round = 0; round < 2; round++) for (const peer of peers) await peer.refresh.run(noAbort());
+    await server.refresh.run(noAbort());
     assert.equal(server.peers.live.length, 2);
     const grace = 2 * 60_000 + 600_000;
     clock.advance(grace - 1);
@@ -88,7 +95,7 @@ describe('Collector', () => {
     await condemnAndPublish(pack);
     const refresh = async (): Promise<void> => {
       for (const container of await other.refresh.run(noAbort())) {
-        await inTime(clock, other.condemnations.empty(container, noAbort()), 1);
+        await inTime(clock, other.condemnations.empty([container], noAbort()), 1);
       }
       await run(other);
     };
@@ -118,7 +125,7 @@ describe('Collector', () => {
       publishedMs: clock.monotonicMs(),
     };
     isDown = true;
-    const emptied = server.condemnations.empty(pack, noAbort());
+    const emptied = server.condemnations.empty([pack], noAbort());
     clock.advance(3 * GRACE_MS);
     await run();
     assert.equal(isThere(pack), true);

@@ -7,7 +7,14 @@ import type { Container } from './containers.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { Peers } from './peers.ts';
 import type { Promises } from './promises.ts';
-import { chooseVictims, type VictimRules } from './victims.ts';
+import { chooseVictims, type VictimRules, type Victims } from './victims.ts';
+import { isSinceState } from './writer-state.ts';
+
+/** Choices of one call; the next one goes on. */
+const MAX_ROUNDS = 100;
+
+/** A living server that does not come to an end with copying is not waited for longer than that. */
+const MAX_COPYING_MS = 86_400_000;
 
 /** What a collector stands on. */
 export interface CollectorParts {
@@ -56,25 +63,31 @@ export class Collector {
     return { condemned: this.#condemned, deleted: this.#deleted, deletedBytes: this.#deletedBytes };
   }
 
-  /** One round; after a refresh that worked. @throws unavailable; cancelled. */
-  async run(signal: AbortSignal): Promise<void> {
-    const { index, condemnations, time } = this.#parts;
-    await this.#deleteDue(signal);
+  /**
+   * Condemns what has to go, until that is nothing: one choice is bounded, so that memory is. After a refresh that worked.
+   * @throws unavailable; cancelled.
+   */
+  async condemn(signal: AbortSignal): Promise<void> {
+    const { index, condemnations } = this.#parts;
     // What is to be deleted, all others must have been able to learn from this process.
     const unannounced = [...index.containers].filter((container) => {
       return container.condemned?.isAnnounced === false && this.#isOurs(container);
     });
     if (unannounced.length > 0) await condemnations.announce(unannounced);
-    const victims = chooseVictims(
-      [...index.containers],
-      (container) => this.#isOurs(container),
-      time.now(),
-      this.#options,
-    );
-    for (const { containers, keepSinceSeconds } of victims) {
-      await condemnations.condemn(containers, keepSinceSeconds, signal);
-      this.#condemned += containers.length;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const victims = this.#choose();
+      if (victims.length === 0) return;
+      for (const { containers, keepSinceSeconds } of victims) {
+        await condemnations.condemn(containers, keepSinceSeconds, signal);
+        this.#condemned += containers.length;
+      }
     }
+  }
+
+  #choose(): readonly Victims[] {
+    const { index, time } = this.#parts;
+    const isOurs = (container: Container): boolean => this.#isOurs(container);
+    return chooseVictims([...index.containers], isOurs, time.now(), this.#options);
   }
 
   #isOurs({ id }: Container): boolean {
@@ -84,16 +97,14 @@ export class Collector {
     return peers.isDead(id.writer) && peers.live.every((peer) => writer < peer.writer);
   }
 
-  async #deleteDue(signal: AbortSignal): Promise<void> {
-    const { index, objects, clock } = this.#parts;
-    const now = clock.monotonicMs();
+  /**
+   * Deletes what was condemned long enough ago. Apart from condemning, which may wait for a bucket that is full: this makes the room.
+   * @throws unavailable; cancelled.
+   */
+  async deleteDue(signal: AbortSignal): Promise<void> {
+    const { index, objects } = this.#parts;
     const graceMs = this.#graceMs();
-    const due = [...index.containers].filter((container) => {
-      // After S3 was away the time may be over before everything that is needed has been copied.
-      if (container.liveRows > 0) return false;
-      const publishedMs = container.condemned?.publishedMs;
-      return publishedMs !== undefined && now - publishedMs >= graceMs && this.#isOurs(container);
-    });
+    const due = [...index.containers].filter((container) => this.#isDue(container, graceMs));
     if (due.length === 0) return;
     await objects.delete(
       due.map(({ key }) => key),
@@ -104,6 +115,21 @@ export class Collector {
       this.#deleted++;
       this.#deletedBytes += container.sizeBytes;
     }
+  }
+
+  #isDue(container: Container, graceMs: number): boolean {
+    const { peers, clock } = this.#parts;
+    const { condemned, liveRows } = container;
+    // After S3 was away the time may be over before everything that is needed has been copied.
+    if (condemned?.publishedMs === undefined || liveRows > 0 || !this.#isOurs(container)) return false;
+    const sinceMs = clock.monotonicMs() - condemned.publishedMs;
+    if (sinceMs < graceMs) return false;
+    const { publishedState = '' } = condemned;
+    const { writer } = this.#options;
+    return (
+      sinceMs >= graceMs + MAX_COPYING_MS ||
+      peers.live.every(({ state }) => isSinceState(state.done[writer] ?? '', publishedState))
+    );
   }
 
   /** Two refreshes and a lease of whoever takes longest. */

@@ -238,7 +238,7 @@ describe('Condemnations', () => {
       const { clock, world, pack, condemn } = await setUp();
       await condemn(0);
       assert.equal(pack.condemned?.publishedMs, undefined);
-      const published = world.condemnations.publishing();
+      const published = world.condemnations.publishing('a0a0a0a0-1');
       const late = (await storePack(world, 'late')).pack;
       await inTime(clock, world.condemnations.condemn([late], 0, noAbort()));
       clock.advance(500);
@@ -246,7 +246,7 @@ describe('Condemnations', () => {
       assert.equal(pack.condemned?.publishedMs, clock.monotonicMs());
       assert.equal(late.condemned?.publishedMs, undefined, 'it was condemned after the state was made');
       clock.advance(500);
-      world.condemnations.publishing()();
+      world.condemnations.publishing('a0a0a0a0-2')();
       assert.equal(pack.condemned?.publishedMs, clock.monotonicMs() - 500);
       assert.equal(late.condemned?.publishedMs, clock.monotonicMs());
     });

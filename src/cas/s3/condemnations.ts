@@ -86,10 +86,11 @@ export class Condemnations {
     return this.learn(known.map(([, condemnation]) => condemnation));
   }
 
-  /** Copies forward what is needed of a condemned container and forgets the rest. @throws cancelled; unavailable. */
-  async empty(container: Container, signal: AbortSignal): Promise<void> {
-    const keepSince = container.condemned?.keepSinceSeconds ?? 0;
-    await this.#parts.copies.copy(this.#sort(container, keepSince), signal);
+  /** Copies forward what is needed of condemned containers and forgets the rest. @throws cancelled; unavailable. */
+  async empty(containers: readonly Container[], signal: AbortSignal): Promise<void> {
+    // All at once: each copying by itself would end in a small pack of its own.
+    const needed = containers.flatMap((container) => this.#sort(container, container.condemned?.keepSinceSeconds ?? 0));
+    await this.#parts.copies.copy(needed, signal);
   }
 
   /**
@@ -100,7 +101,6 @@ export class Condemnations {
    */
   async condemn(containers: readonly Container[], keepSinceSeconds: number, signal: AbortSignal): Promise<void> {
     const { copies, index, packs } = this.#parts;
-    // All at once: each copying by itself would end in a small pack of its own.
     await copies.copy(
       containers.flatMap((container) => this.#neededRows(container, keepSinceSeconds)),
       signal,
@@ -111,7 +111,7 @@ export class Condemnations {
     );
     await Promise.all([this.announce(inForce), ...condemned, packs.flush()]);
     // What was promised between the copying and the condemnation.
-    for (const container of containers) await this.empty(container, signal);
+    await this.empty(containers, signal);
   }
 
   /** Writes condemnations that are in force into a pack of this process. @throws unavailable once the tier is closed. */
@@ -128,15 +128,25 @@ export class Condemnations {
   /**
    * To be called before the state of this server is published; what it returns, after that worked. What had been condemned before
    * is known to all who read the state: from then on time counts.
+   * @param state as others will name it, `<nonce>-<beat>`.
    */
-  publishing(): () => void {
+  publishing(state: string): () => void {
     const { index, clock } = this.#parts;
     const unpublished = [...index.containers].filter((container) => isUnpublished(container));
     return () => {
       for (const { condemned } of unpublished) {
-        if (condemned !== undefined) condemned.publishedMs = clock.monotonicMs();
+        if (condemned === undefined) continue;
+        condemned.publishedMs = clock.monotonicMs();
+        condemned.publishedState = state;
       }
     };
+  }
+
+  /** Condemned containers that hold something yet: it is copied, or to be forgotten. */
+  get unfinished(): readonly Container[] {
+    return [...this.#parts.index.containers].filter(
+      ({ condemned, liveRows }) => condemned !== undefined && liveRows > 0,
+    );
   }
 
   #condemned(container: Container, keepSinceSeconds: number): void {

@@ -10,6 +10,8 @@ export interface Condemned {
   isAnnounced: boolean;
   /** Since when every server that refreshes learns of it; undefined while that is not sure. */
   publishedMs: number | undefined;
+  /** The state of this server that told of it first, as others name it in their `done`. */
+  publishedState?: string;
 }
 
 /** An object under `packs/`: a pack, or one large blob. */

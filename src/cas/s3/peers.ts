@@ -34,6 +34,8 @@ export class Peers {
     const known = this.#peers.get(state.writer);
     const changedMs = this.#clock.monotonicMs();
     if (known !== undefined) {
+      // A new start may not know how far it had told before.
+      if (known.state.nonce !== state.nonce) known.knownFloor = 0;
       Object.assign(known, { state, etag, changedMs, hasNews: true });
       return known;
     }

@@ -61,7 +61,12 @@ describe('Promises', () => {
     it(`promises what a condemned container of ${writer} holds for one refresh after it was learned`, () => {
       const { promises, clock } = world();
       const container = containerOf(writer);
-      container.condemned = { keepSinceSeconds: 0, learnedMs: clock.monotonicMs(), isAnnounced: false, publishedMs: undefined };
+      container.condemned = {
+        keepSinceSeconds: 0,
+        learnedMs: clock.monotonicMs(),
+        isAnnounced: false,
+        publishedMs: undefined,
+      };
       promises.refreshed(clock.monotonicMs());
       clock.advance(59_999);
       assert.equal(promises.mayPromise(container), true);

@@ -20,7 +20,7 @@ import type { ObjectInfo, ObjectStore } from './object-store.ts';
 import type { Condemnation } from './pack-format.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { Promises } from './promises.ts';
-import { decodeWriterState, encodeWriterState, MAX_STATE_BYTES } from './writer-state.ts';
+import { decodeWriterState, encodeWriterState, MAX_STATE_BYTES, stateName } from './writer-state.ts';
 
 /** States of an earlier process of this server that may be seen: the last one, and one that arrives late. */
 const MAX_FOREIGN_STATES = 2;
@@ -70,6 +70,8 @@ export class Refresh {
   readonly #options: RefreshOptions;
   /** Learned to be condemned, and not reported yet. */
   readonly #condemned: Container[] = [];
+  /** By writer, the last state whose news this server has dealt with. */
+  readonly #done = new Map<string, string>();
   #beat = 0;
   /** The last state under this server's name that is of another process, and how many different ones there were. */
   #foreignState = '';
@@ -102,12 +104,15 @@ export class Refresh {
   async publish(signal: AbortSignal): Promise<void> {
     const { objects, numbers, index, promises, condemnations, clock } = this.#parts;
     if (this.#beat > 0) await this.#throwIfTwins(signal);
-    const published = condemnations.publishing();
+    if (condemnations.unfinished.length === 0) this.#noteDone();
+    // Differs from that of an earlier start, too.
+    const beat = Math.max(0, Math.floor(clock.nowMs())) + ++this.#beat;
+    const published = condemnations.publishing(stateName({ nonce: numbers.nonce, beat }));
     const state = encodeWriterState({
       writer: numbers.writer,
       nonce: numbers.nonce,
-      // Differs from that of an earlier start, too.
-      beat: Math.max(0, Math.floor(clock.nowMs())) + ++this.#beat,
+      beat,
+      done: Object.fromEntries(this.#done),
       floor: numbers.floor,
       sequence: index.maxSequence,
       refreshSeconds: this.#options.refreshSeconds,
@@ -144,6 +149,26 @@ export class Refresh {
     return { condemned: this.#condemned.splice(0), lostRows };
   }
 
+  /** The floor that an earlier start of this server published last; 0 if there was none. @throws unavailable. */
+  async ownFloor(signal: AbortSignal): Promise<number> {
+    const { objects, numbers } = this.#parts;
+    try {
+      const bytes = await objects.get(writerKey(numbers.writer), MAX_STATE_BYTES, signal);
+      return bytes === undefined ? 0 : decodeWriterState(bytes).floor;
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      return 0;
+    }
+  }
+
+  /** Of whatever the others condemned and this server has read, nothing is left to copy. */
+  #noteDone(): void {
+    this.#done.clear();
+    for (const peer of this.#parts.peers.live) {
+      if (!peer.hasNews) this.#done.set(peer.writer, stateName(peer.state));
+    }
+  }
+
   #isUnknown(key: string): boolean {
     const name = parseContainerKey(key);
     return name !== undefined && this.#parts.index.containers.find(name.id) === undefined;
@@ -159,7 +184,7 @@ export class Refresh {
       const bytes = await objects.get(writerKey(numbers.writer), MAX_STATE_BYTES, signal);
       if (bytes === undefined) return;
       const { nonce, beat } = decodeWriterState(bytes);
-      const state = `${nonce}-${beat}`;
+      const state = stateName({ nonce, beat });
       if (nonce === numbers.nonce || state === this.#foreignState) return;
       this.#foreignState = state;
       this.#foreignStates++;

@@ -24,10 +24,28 @@ export interface WriterState {
   readonly floor: number;
   /** The greatest sequence number the writer has given or seen. */
   readonly sequence: number;
+  /**
+   * Of other writers, the last state whose news this one has dealt with: `<nonce>-<beat>` by writer. Everything that had been condemned then
+   * it has copied what it needs of.
+   */
+  readonly done: Readonly<Record<string, string>>;
   /** What the writer knows of others it relies on for that long. */
   readonly refreshSeconds: number;
   /** What the writer promised it holds for that long. */
   readonly leaseSeconds: number;
+}
+
+const STATE_NAME = /^(?<nonce>[0-9a-f]{8})-(?<beat>[0-9]{1,16})$/;
+
+/** How others name a state in their `done`. */
+export function stateName({ nonce, beat }: Pick<WriterState, 'nonce' | 'beat'>): string {
+  return `${nonce}-${beat}`;
+}
+
+/** Whether a state is the other one, or a later one of the same process. Both as `stateName` gives them. */
+export function isSinceState(state: string, other: string): boolean {
+  const [one, two] = [STATE_NAME.exec(state)?.groups, STATE_NAME.exec(other)?.groups];
+  return one !== undefined && one['nonce'] === two?.['nonce'] && Number(one['beat']) >= Number(two?.['beat']);
 }
 
 /** As bytes of the object. */
@@ -54,7 +72,18 @@ export function decodeWriterState(bytes: Uint8Array): WriterState {
     sequence: numberIn(value, 'sequence', NUMBER_END - 1),
     refreshSeconds: numberIn(value, 'refreshSeconds', MAX_SECONDS),
     leaseSeconds: numberIn(value, 'leaseSeconds', MAX_SECONDS),
+    done: doneIn(value),
   };
+}
+
+function doneIn({ done = {} }: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  if (typeof done !== 'object' || done === null) throw damaged();
+  const states: Record<string, string> = {};
+  for (const [writer, state] of Object.entries(done)) {
+    if (!/^[0-9a-f]{16}$/.test(writer) || typeof state !== 'string' || !STATE_NAME.test(state)) throw damaged();
+    states[writer] = state;
+  }
+  return states;
 }
 
 function jsonOf(bytes: Uint8Array): Readonly<Record<string, unknown>> {

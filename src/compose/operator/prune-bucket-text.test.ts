@@ -13,7 +13,16 @@ const [A, B] = WRITERS;
 const WRITER: KnownWriter = {
   writer: A,
   info: { key: `writers/${A}`, sizeBytes: 100, etag: '', modifiedMs: NOW - 30_000 },
-  state: { writer: A, nonce: '0000aaaa', beat: 1, floor: 1, sequence: 1, refreshSeconds: 60, leaseSeconds: 900 },
+  state: {
+    writer: A,
+    nonce: '0000aaaa',
+    beat: 1,
+    floor: 1,
+    sequence: 1,
+    done: {},
+    refreshSeconds: 60,
+    leaseSeconds: 900,
+  },
   containers: 120,
 };
 

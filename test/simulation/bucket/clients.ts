@@ -66,7 +66,7 @@ export class Clients {
   }
 
   async #putBlob(machine: Machine, blob: SimBlob): Promise<void> {
-    const { time, model, told } = this.#world;
+    const { time, model, told, violated } = this.#world;
     const { disk } = machine;
     told(`${machine.name}: put ${blob.name}`);
     const answer = await this.#ask(machine, `put ${blob.name}`, (tier) =>
@@ -75,6 +75,8 @@ export class Clients {
     if (answer === undefined || machine.disk !== disk) return;
     this.acknowledged++;
     told(`${machine.name}: has ${blob.name}`);
+    if (!model.wasStored(blob.digest.hash))
+      violated(`${machine.name} acknowledged ${blob.name}, which the bucket never had`);
     model.promised(machine, blob.digest.hash, time.monotonicMs());
   }
 

@@ -53,6 +53,11 @@ export class Model {
     return (machine.promises.get(hash) ?? 0) > nowMs;
   }
 
+  /** Whether a blob that was acknowledged is where it has to be. */
+  wasStored(hash: string): boolean {
+    return this.#options.durability === 'local' || this.#watch.blobLandedMs(hash) !== undefined;
+  }
+
   /** Whether the bucket has to hold a blob still. */
   mustHold(machines: readonly Machine[], hash: string, nowMs: number): boolean {
     const landedMs = this.#watch.blobLandedMs(hash);

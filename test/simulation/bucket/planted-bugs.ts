@@ -1,0 +1,145 @@
+import { BucketIndex } from '../../../src/cas/s3/bucket-index.ts';
+import { BucketTier } from '../../../src/cas/s3/bucket-tier.ts';
+import { BucketWriter } from '../../../src/cas/s3/bucket-writer.ts';
+import { Condemnations } from '../../../src/cas/s3/condemnations.ts';
+import { ContainerNumbers } from '../../../src/cas/s3/container-numbers.ts';
+import { CopyForward } from '../../../src/cas/s3/copy-forward.ts';
+import { PendingUploads } from '../../../src/cas/s3/pending-uploads.ts';
+import { Promises } from '../../../src/cas/s3/promises.ts';
+import type { Plant } from './world.ts';
+
+/** A tier with one rule taken away. */
+export interface PlantedBug {
+  /** The rule that is missing. */
+  readonly name: string;
+  readonly plant: Plant;
+}
+
+/** Each must be caught within a few seeds; otherwise the laws are blind to that rule. */
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'leases',
+    plant: () => replaceGetter(Promises.prototype, 'leaseSeconds', () => 0),
+  },
+  {
+    name: 'copying forward what others condemned',
+    plant: () => replace(Condemnations.prototype, 'empty', () => async () => undefined),
+  },
+  {
+    name: 'copying forward at all',
+    plant: () => replace(CopyForward.prototype, 'copy', () => async () => undefined),
+  },
+  {
+    name: 'containers on their way keep the floor down',
+    plant: () => {
+      const next = new WeakMap<ContainerNumbers, number>();
+      const undoTake = replace(ContainerNumbers.prototype, 'take', (take) => {
+        return function (this: ContainerNumbers) {
+          const id = take.call(this);
+          next.set(this, id.number + 1);
+          return id;
+        };
+      });
+      const undoFloor = replaceGetter(ContainerNumbers.prototype, 'floor', function (this: ContainerNumbers, floor) {
+        return next.get(this) ?? floor;
+      });
+      return () => {
+        undoTake();
+        undoFloor();
+      };
+    },
+  },
+  {
+    name: 'order of the values of an entry',
+    plant: () =>
+      replace(BucketIndex.prototype, 'putEntry', (putEntry) => {
+        return function (this: BucketIndex, key, place, entry, touched) {
+          const row = this.entryTable.find(key);
+          const oldest = { sequence: 0, writer: '' };
+          if (row >= 0) this.versions.set(row, { ...this.versions.get(row), version: oldest });
+          putEntry.call(this, key, place, entry, touched);
+        };
+      }),
+  },
+  {
+    name: 'what is condemned is promised for a short time only',
+    plant: () =>
+      replace(Promises.prototype, 'mayPromise', (mayPromise) => {
+        return function (this: Promises, container) {
+          return mayPromise.call(this, { ...container, condemned: undefined });
+        };
+      }),
+  },
+  {
+    name: 'without news nothing is promised',
+    plant: () => replaceGetter(Promises.prototype, 'staleMs', (staleMs) => (staleMs === undefined ? undefined : 0)),
+  },
+  {
+    name: 'time counts from the publication',
+    plant: () =>
+      replace(Condemnations.prototype, 'publishing', (publishing) => {
+        return function (this: Condemnations) {
+          publishing.call(this)();
+          return () => undefined;
+        };
+      }),
+  },
+  {
+    name: 'what others condemned is announced before it is deleted',
+    plant: () =>
+      replace(Condemnations.prototype, 'learn', (learn) => {
+        return function (this: Condemnations, condemnations) {
+          const learned = learn.call(this, condemnations);
+          for (const { condemned } of learned) {
+            if (condemned !== undefined) Object.assign(condemned, { publishedMs: condemned.learnedMs });
+          }
+          return learned;
+        };
+      }),
+  },
+  {
+    name: 'the local tier keeps what the bucket has not',
+    plant: () => replace(BucketTier.prototype, 'mayEvict', () => () => true),
+  },
+  {
+    name: 'acknowledged is what the bucket has',
+    plant: () =>
+      replace(BucketWriter.prototype, 'writeBlob', (writeBlob) => {
+        return function (this: BucketWriter, digest, bytes, patienceMs) {
+          writeBlob.call(this, digest, bytes, patienceMs).catch(() => undefined);
+          return Promise.resolve();
+        };
+      }),
+  },
+  {
+    name: 'what the bucket forgot does not come back from the local tier',
+    plant: () => replace(PendingUploads.prototype, 'isEntryOnItsWay', () => () => true),
+  },
+];
+
+/** Puts another method in the place of one. @returns what undoes that. */
+function replace<T extends object, K extends keyof T>(on: T, name: K, make: (original: T[K]) => T[K]): () => void {
+  const original = on[name];
+  on[name] = make(original);
+  return () => {
+    on[name] = original;
+  };
+}
+
+/** The same of a property that is computed. */
+function replaceGetter<T extends object, K extends keyof T>(
+  on: T,
+  name: K,
+  get: (this: T, value: T[K]) => T[K],
+): () => void {
+  const original = Object.getOwnPropertyDescriptor(on, name);
+  if (original?.get === undefined) throw new Error(`${String(name)} is not computed`);
+  const compute = original.get;
+  Object.defineProperty(on, name, {
+    ...original,
+    get(this: T) {
+      return get.call(this, compute.call(this));
+    },
+  });
+  return () => Object.defineProperty(on, name, original);
+}
