@@ -52,11 +52,13 @@ export function addStoreCommands(program: Command, surroundings: StoreSurroundin
       await untilStopped(surroundings, (signal) => run(source, { isJson: given.json, signal }));
     });
   };
-  add(store.command('stats').description('print what it holds'), (source, options) =>
+  add(store.command('stats').description('print what it holds, and the bucket behind it'), (source, options) =>
     storeStats(source, surroundings, options),
   );
   add(
-    store.command('check').description('read everything back, put aside what is damaged; exit code 1 if anything is'),
+    store
+      .command('check')
+      .description('read everything on this disk back, put aside what is damaged; exit code 1 if anything is'),
     async (source, options) => {
       if (!(await storeCheck(source, surroundings, options))) fail();
     },

@@ -20,6 +20,9 @@ import type { StartProgress } from './start-progress.ts';
 /** Blobs up to this size share an object. */
 const MAX_PACKED_BLOB_BYTES = 1024 * 1024;
 
+/** Statistics of the same scrape are not older than that. */
+const MAX_SCRAPE_MS = 500;
+
 /** Folder of the tier in the data folder. */
 export const BUCKET_TIER_FOLDER = 's3';
 
@@ -63,8 +66,21 @@ export async function openBucketTier(config: Config, s3: S3Options, parts: Bucke
     signal,
   );
   lifecycle.add('the S3 tier', (graceMs) => tier.close(graceMs));
-  publishBucketMetrics(metrics, (): BucketStats => tier.stats());
+  publishBucketMetrics(
+    metrics,
+    oncePerScrape(clock, () => tier.stats()),
+  );
   return tier;
+}
+
+/** Statistics go through all containers; a scrape asks for them once a metric. */
+function oncePerScrape(clock: Clock, read: () => BucketStats): () => BucketStats {
+  let last: { readonly stats: BucketStats; readonly atMs: number } | undefined;
+  return () => {
+    const atMs = clock.monotonicMs();
+    if (last === undefined || atMs - last.atMs > MAX_SCRAPE_MS) last = { stats: read(), atMs };
+    return last.stats;
+  };
 }
 
 function tierOptions({ s3, store }: Config, maxEntryBytes: number): BucketTierOptions {

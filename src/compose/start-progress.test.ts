@@ -31,10 +31,7 @@ describe('StartProgress', () => {
   it('shows a bar, the share and the time that is left while packs are read', () => {
     const { clock, progress } = world();
     progress.recovering({ listed: 400, done: 0, total: 200 });
-    assert.equal(
-      progress.text,
-      'reading the index of the bucket: [........................] 0.0 %, 0 of 200 packs',
-    );
+    assert.equal(progress.text, 'reading the index of the bucket: [........................] 0.0 %, 0 of 200 packs');
     clock.advance(10_000);
     progress.recovering({ listed: 400, done: 50, total: 200 });
     assert.equal(

@@ -202,10 +202,14 @@ describe('the configuration of S3', () => {
   });
 
   it('decides how much may wait for it', () => {
-    const backlogOf = (store: string) =>
-      configOf({ environment: { GANTRY_STORE_MAX_SIZE_BYTES: store } }).s3.maxBacklogBytes;
-    assert.equal(backlogOf('1TiB'), 2 * 1024 ** 3);
-    assert.equal(backlogOf('16MiB'), 4 * 1024 ** 2);
+    const backlogOf = (store: string, durability: string) => {
+      const environment = { GANTRY_STORE_MAX_SIZE_BYTES: store, GANTRY_S3_DURABILITY: durability };
+      return configOf({ environment }).s3.maxBacklogBytes;
+    };
+    assert.equal(backlogOf('1TiB', 'local'), 2 * 1024 ** 3);
+    assert.equal(backlogOf('1TiB', 's3'), 256 * 1024 ** 2);
+    assert.equal(backlogOf('16MiB', 'local'), 4 * 1024 ** 2);
+    assert.equal(backlogOf('16MiB', 's3'), 4 * 1024 ** 2);
   });
 
   it('makes paths of files absolute', () => {

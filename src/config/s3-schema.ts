@@ -80,7 +80,7 @@ export const s3 = z
       ),
     maxBacklogBytes: size(
       { min: 0, max: 1024 * GIB, by: 0 },
-      'What the local store may hold that the bucket has not yet. Beyond it uploads are refused with UNAVAILABLE until S3 takes it. At most a quarter of `store.maxSizeBytes`; 0: 2 GiB, or that quarter if it is less.',
+      'What may wait to be stored in the bucket: with `durability: local` on the local disk, with `s3` in memory. Beyond it uploads are refused with UNAVAILABLE until S3 takes it. At most a quarter of `store.maxSizeBytes`; 0: 2 GiB with `local` and 256 MiB with `s3`, or that quarter if it is less.',
     ),
     uploadWaitSeconds: seconds(
       { min: 1, max: 3600, by: 60 },

@@ -5,7 +5,7 @@ import { limits, rpc } from './limits-schema.ts';
 import { incompleteCredentials } from './s3-connection-schema.ts';
 import { s3 } from './s3-schema.ts';
 import { actionCache, store } from './store-schema.ts';
-import { formatSize, GIB, seconds } from './units.ts';
+import { formatSize, GIB, MIB, seconds } from './units.ts';
 import { worker } from './worker-schema.ts';
 
 /** A name for an address space of a client: segments of visible characters. The server checks the rest (R-XC-03). */
@@ -104,8 +104,8 @@ const ORDERED = [
 /** Most that may wait for S3, as a part of the local store: what waits cannot be evicted. */
 const MAX_BACKLOG_SHARE = 1 / 4;
 
-/** What may wait for S3 if nothing is said of it. */
-const DEFAULT_BACKLOG_BYTES = 2 * GIB;
+/** What may wait for S3 if nothing is said of it: in memory with `s3`, on the local disk with `local`. */
+const DEFAULT_BACKLOG_BYTES = { s3: 256 * MIB, local: 2 * GIB } as const;
 
 /** The whole configuration file; one for all roles. Defaults, ranges and reasons live here and nowhere else. */
 export const configurationSchema = sections.superRefine((value, context) => {
@@ -125,8 +125,9 @@ export const configurationSchema = sections.superRefine((value, context) => {
 });
 
 /** `s3.maxBacklogBytes` with its default decided. */
-export function backlogBytesOf({ s3: { maxBacklogBytes }, store: { maxSizeBytes } }: ParsedConfiguration): number {
-  return maxBacklogBytes === 0 ? Math.min(DEFAULT_BACKLOG_BYTES, maxBacklogOf(maxSizeBytes)) : maxBacklogBytes;
+export function backlogBytesOf({ s3, store }: ParsedConfiguration): number {
+  if (s3.maxBacklogBytes !== 0) return s3.maxBacklogBytes;
+  return Math.min(DEFAULT_BACKLOG_BYTES[s3.durability], maxBacklogOf(store.maxSizeBytes));
 }
 
 function maxBacklogOf(storeBytes: number): number {

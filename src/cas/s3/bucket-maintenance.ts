@@ -11,6 +11,9 @@ const COMPARE_INTERVAL_MS = 3_600_000;
 /** After a start it is compared that soon, and again: what the process before was storing when it died may come late. */
 const EARLY_COMPARES_MS = [120_000, 600_000];
 
+/** Without news for that long, all of the bucket is looked at again. */
+const LONG_STALE_MS = 600_000;
+
 /** How often the index is written down. */
 const SNAPSHOT_INTERVAL_MS = 600_000;
 
@@ -135,10 +138,12 @@ export class BucketMaintenance {
   }
 
   async #refresh(signal: AbortSignal): Promise<void> {
-    const { refresh, collector } = this.#parts;
+    const { refresh, collector, promises } = this.#parts;
     if (!this.#isConnected) return this.#connect(signal);
+    // Whoever was cut off for long may have missed a condemnation together with the pack that held it.
+    if (this.#isCompareDue() || (promises.staleMs ?? 0) > Math.max(LONG_STALE_MS, 2 * this.#options.refreshMs))
+      await this.#compare(signal);
     await refresh.run(signal);
-    if (this.#isCompareDue()) await this.#compare(signal);
     this.#empty();
     await collector.deleteDue(signal);
     if (this.#isCollecting) return;

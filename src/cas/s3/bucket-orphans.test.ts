@@ -17,8 +17,8 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const [A, B] = WRITERS;
 
-/** Of `BucketContent.state` as it is by default: two refreshes, a lease and a day. */
-const GRACE = (2 * 60 + 900) * 1000 + DAY;
+/** Of `BucketContent.state` as it is by default: two refreshes, a lease and two days. */
+const GRACE = (2 * 60 + 900) * 1000 + 2 * DAY;
 
 describe('orphansIn', () => {
   let content: BucketContent;

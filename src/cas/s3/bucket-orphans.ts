@@ -1,4 +1,5 @@
 import type { BucketSurvey, KnownWriter } from './bucket-survey.ts';
+import { MAX_COPYING_MS } from './collector.ts';
 import { parseSnapshotKey } from './object-names.ts';
 import type { ObjectInfo, ObjectStore, UnfinishedUpload } from './object-store.ts';
 
@@ -14,10 +15,10 @@ const SCRATCH_AFTER_MS = DAY_MS;
 const SILENT_AFTER_MS = 30 * DAY_MS;
 
 /**
- * Added to the time after which servers delete what is condemned: they do it themselves if they are there. It also covers that
- * a server which missed news learns of it when it compares itself with the bucket, within hours.
+ * Added to the time after which servers delete what is condemned: they wait for each other's copying, and do it themselves if they
+ * are there. The day covers that a server which missed news learns of it when it compares itself with the bucket, within hours.
  */
-const CONDEMNED_SLACK_MS = DAY_MS;
+const CONDEMNED_SLACK_MS = MAX_COPYING_MS + DAY_MS;
 
 /** Objects that are removed with one call. */
 const REMOVED_AT_ONCE = 1000;
@@ -41,7 +42,7 @@ export interface Orphan {
  * What may be removed, whatever servers do meanwhile:
  *
  * - uploads in parts that were begun a day ago: objects become visible in hours at most;
- * - condemned containers, a day after every server has deleted or at least given up what is in them;
+ * - condemned containers, a day after servers should have deleted them;
  * - snapshots that a newer one of the same server replaces, or whose server is forgotten: an index can always be read from footers;
  * - states of servers that were silent for 30 days and have nothing in the bucket: should one come back, it writes its state anew;
  * - what commands tried and could not remove.
@@ -74,7 +75,7 @@ export function orphansIn(survey: BucketSurvey): readonly Orphan[] {
 
 /**
  * How long a container has to be condemned before it is removed: two refreshes and a lease of the slowest servers that are known, as
- * the servers themselves do it, and a day. Undefined if what a server promises cannot be read: then all condemned containers stay.
+ * the servers themselves do it, and two days. Undefined if what a server promises cannot be read: then all condemned containers stay.
  */
 export function condemnedGraceMs(writers: readonly KnownWriter[]): number | undefined {
   let refreshSeconds = 0;

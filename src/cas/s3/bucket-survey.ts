@@ -207,8 +207,7 @@ async function readContainers(
     await new ContainerLoader(objects, index, log).load(infos, {
       touched: NO_USE,
       signal,
-      onProgress: (done) =>
-        onProgress({ listed: listing.count, done: Math.min(done, infos.length), total: infos.length }),
+      onProgress: (done) => onProgress({ listed: listing.count, done, total: infos.length }),
       onCondemned: (condemnations, { modifiedMs }) => {
         for (const { id } of condemnations) {
           const text = containerText(id);

@@ -14,7 +14,7 @@ import { isSinceState } from './writer-state.ts';
 const MAX_ROUNDS = 100;
 
 /** A living server that does not come to an end with copying is not waited for longer than that. */
-const MAX_COPYING_MS = 86_400_000;
+export const MAX_COPYING_MS = 86_400_000;
 
 /** What a collector stands on. */
 export interface CollectorParts {

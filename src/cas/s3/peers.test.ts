@@ -7,7 +7,7 @@ const HALF_AN_HOUR_MS = 1_800_000;
 
 function state(writer: string, change: Partial<WriterState> = {}): WriterState {
   const numbers = { beat: 1, floor: 2, sequence: 3, refreshSeconds: 60, leaseSeconds: 900 };
-  return { writer, nonce: 'a1a2a3a4', ...numbers, ...change };
+  return { writer, nonce: 'a1a2a3a4', done: {}, ...numbers, ...change };
 }
 
 describe('Peers', () => {
@@ -34,6 +34,16 @@ describe('Peers', () => {
     assert.deepEqual([peer.knownFloor, peer.etag, peer.state.beat], [7, '"2"', 2]);
     assert.equal(peer.changedMs, clock.monotonicMs());
     assert.equal([...peers].length, 1);
+  });
+
+  it('lists the containers of one that was started anew from the first', () => {
+    const peers = new Peers(new FakeClock());
+    const peer = peers.saw(state('aa'), '"1"');
+    peer.knownFloor = 7;
+    peers.saw(state('aa', { beat: 2 }), '"2"');
+    assert.equal(peer.knownFloor, 7);
+    peers.saw(state('aa', { beat: 3, nonce: 'b1b2b3b4' }), '"3"');
+    assert.equal(peer.knownFloor, 0);
   });
 
   it('takes one for dead of which nothing was heard for half an hour, and for living when it is back', () => {

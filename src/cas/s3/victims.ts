@@ -107,6 +107,8 @@ function expired(containers: readonly Container[], sinceSeconds: number): readon
 function surplus(containers: readonly Container[], maxBytes: number): readonly Container[] {
   if (maxBytes === 0) return [];
   let bytes = containers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  // Sorting a million is worth avoiding.
+  if (bytes <= maxBytes) return [];
   const picked: Container[] = [];
   for (const container of byAge(containers)) {
     if (bytes <= maxBytes) break;

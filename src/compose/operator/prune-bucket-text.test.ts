@@ -75,7 +75,7 @@ not Gantry's   2 objects of 1.0 MiB, which stay: fine, evil\\x1b[2J
   it('tells of a bucket that nobody uses, and when what is condemned is left over', () => {
     const survey = { ...SURVEY, writers: [], damagedPacks: [], foreign: { count: 0, bytes: 0, names: [] } };
     const text = surveyText(survey);
-    assert.match(text, /^server {9}none is known\ncondemned .*; servers delete them; left over after 1 d 0 h\n$/m);
+    assert.match(text, /^server {9}none is known\ncondemned .*; servers delete them; left over after 2 d 0 h\n$/m);
     assert.match(surveyText({ ...survey, condemned: [] }), /^condemned {6}nothing$/m);
   });
 });
