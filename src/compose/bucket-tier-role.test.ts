@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { turns, until } from '../../test/support/deferred.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { openStoreForTest } from '../../test/support/local-store-for-test.ts';
@@ -15,24 +17,26 @@ import { s3OptionsOf } from './s3-options.ts';
 import { StartProgress } from './start-progress.ts';
 
 /** A server on this machine that hangs up on everybody. */
-async function refusingServer(): Promise<{ readonly endpoint: string; readonly calls: () => number; close(): void }> {
-  let calls = 0;
-  const server = createServer((socket) => {
-    calls++;
-    socket.destroy();
-  });
+async function refusingServer(): Promise<{ readonly endpoint: string; close(): void }> {
+  const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   assert.ok(typeof address === 'object' && address !== null);
-  return { endpoint: `http://127.0.0.1:${address.port}`, calls: () => calls, close: () => server.close() };
+  return { endpoint: `http://127.0.0.1:${address.port}`, close: () => server.close() };
 }
 
 describe('openBucketTier', () => {
-  it('says that it waits for S3, goes on trying, and ends when the start is cancelled', async () => {
+  let closing = (): void => undefined;
+
+  afterEach(() => closing());
+
+  it('says that it waits for S3, and ends when the start is cancelled', async () => {
     const s3 = await refusingServer();
+    closing = () => s3.close();
     const environment = { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'secret' };
-    const flags = { 's3.bucket': 'builds', 's3.endpoint': s3.endpoint };
-    const loaded = loadConfig({ environment, flags });
+    const file = join(temporaryFolder(), 'gantry.yaml');
+    writeFileSync(file, JSON.stringify({ s3: { bucket: 'builds', endpoint: s3.endpoint } }));
+    const loaded = loadConfig({ file, environment });
     assert.ok(loaded.ok, JSON.stringify(loaded));
     const options = s3OptionsOf(loaded.config, environment);
     assert.ok(options);
@@ -51,17 +55,12 @@ describe('openBucketTier', () => {
       onEntryForgotten: () => assert.fail('nothing is forgotten'),
     });
     const refused = assert.rejects(opening);
-    await until(() => {
-      clock.advance(100);
-      return s3.calls() >= 5;
-    });
+    await until(() => shown.length > 0);
     assert.deepEqual(shown, ['waiting for S3: bucket builds']);
-    assert.match(await metrics.text(), /^gantry_s3_requests_total\{operation="get"\} [1-9]/m);
     abort.abort();
     await refused;
     assert.deepEqual(await lifecycle.stop(0), []);
     await turns(5);
     await folder.release();
-    s3.close();
   });
 });

@@ -13,6 +13,12 @@ import {
 } from '../../conformance/blobs.ts';
 import type { CaseContext } from '../../conformance/case.ts';
 import type { CallEnd } from '../../conformance/endpoint.ts';
+import {
+  ActionCacheDefinition as ActionCache,
+  type Digest,
+  GetActionResultRequest,
+  UpdateActionResultRequest,
+} from '../../src/gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { eventually } from '../clients/eventually.ts';
 import { Gantry, stopEverything, temporaryFolder } from '../clients/gantry.ts';
 import { Minio, requireMinio } from '../support/minio.ts';
@@ -46,6 +52,11 @@ async function eventuallyStored(client: CaseContext, blob: Blob): Promise<void> 
     const { code } = await put(client, blob);
     return code === status.OK ? true : undefined;
   });
+}
+
+async function storeResult({ endpoint }: CaseContext, actionDigest: Digest, exitCode: number): Promise<void> {
+  const request = UpdateActionResultRequest.fromPartial({ actionDigest, actionResult: { exitCode } });
+  await endpoint.unary(ActionCache, ActionCache.methods.updateActionResult, request);
 }
 
 async function readiness(http: string): Promise<string | undefined> {
@@ -169,6 +180,36 @@ describe('a server whose S3 is in trouble', () => {
       await second.stop();
     });
   }
+
+  it('keeps the newest result though it was stored by a start that knew an old index only, with durability local', async () => {
+    const config = world.config({ s3: { ...IMPATIENT, durability: 'local' } });
+    const key = freshBlob().digest;
+    const store = (gantry: Gantry, exitCode: number) => storeResult(world.client(gantry), key, exitCode);
+    const first = await Gantry.start({ role: 'server', config });
+    await store(first, 1);
+    await drained(first);
+    await first.stop();
+    const second = await Gantry.start({ role: 'server', config, data: first.data });
+    for (let version = 2; version < 10; version++) await store(second, version);
+    await drained(second);
+    await second.crash();
+    await world.proxy.down('refused');
+    const third = await Gantry.start({ role: 'server', config, data: first.data });
+    await store(third, 10);
+    await world.proxy.up();
+    await eventually('S3 is there', async () =>
+      (await third.metric('gantry_bucket_stale_seconds')) >= 0 ? true : undefined,
+    );
+    await drained(third);
+    const fresh = await Gantry.start({ role: 'server', config: world.config() });
+    for (const gantry of [third, fresh]) {
+      const request = GetActionResultRequest.fromPartial({ actionDigest: key });
+      const { endpoint } = world.client(gantry);
+      const { exitCode } = await endpoint.unary(ActionCache, ActionCache.methods.getActionResult, request);
+      assert.equal(exitCode, 10);
+      await gantry.stop();
+    }
+  });
 
   it('refuses uploads above the backlog, goes on reading, and drains by itself, with durability local', async () => {
     const config = world.config({ s3: { ...IMPATIENT, durability: 'local', maxBacklogBytes: 1024 * 1024 } });

@@ -6,6 +6,8 @@ const PARTS: readonly (readonly string[])[] = [
   ['test/simulation/run.ts', '--seeds', '20000'],
   ['test/torture/kill.ts', '--rounds', '1000'],
   ['test/torture/model.ts', '--runs', '2000'],
+  ['test/s3/soak.ts', '--rounds', '300', '--server', 'minio'],
+  ['test/s3/soak.ts', '--rounds', '100', '--server', 'versitygw'],
   ['bench/churn.ts', '--minutes', '10'],
 ];
 

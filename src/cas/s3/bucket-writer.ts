@@ -21,6 +21,12 @@ import type { PackWriter } from './pack-writer.ts';
 import { SharedWork } from './shared-work.ts';
 import { untilStored } from './until-stored.ts';
 
+/** Blobs and entries that wait for a pack: each takes some 2 KiB beside its bytes. */
+const MAX_WAITING = 100_000;
+
+/** When to try again then. */
+const RETRY_MS = 5000;
+
 /** Bytes of an entry's body beside key and value, roughly. */
 const ENTRY_OVERHEAD_BYTES = 16;
 
@@ -64,6 +70,13 @@ export class BucketWriter {
 
   constructor(parts: BucketWriterParts) {
     this.#parts = parts;
+  }
+
+  /** To be called before something is accepted that nobody else bounds. @throws unavailable when too much waits, however short it is. */
+  throwIfFull(): void {
+    if (this.#parts.packs.waiting < MAX_WAITING) return;
+    const message = 'S3 does not keep up or is out of reach: too many blobs and action results wait to be stored there';
+    throw new ReapiError('unavailable', message, { retryAfterMs: RETRY_MS });
   }
 
   /**

@@ -17,6 +17,8 @@ export interface LoadOptions {
   /** Seconds since 1970 that count as last use of what is found. */
   readonly touched: number;
   readonly signal: AbortSignal;
+  /** Containers that are known are read once more: rows were lost that they may hold copies of. */
+  readonly again?: boolean;
   /** Told after each batch, in the same turn as it is entered, whom each of its packs condemns: nothing tells of that again. */
   readonly onCondemned: (condemnations: readonly Condemnation[], pack: ObjectInfo) => void;
   /** Called after each batch with the number of objects that are done. */
@@ -50,17 +52,21 @@ export class ContainerLoader {
   async load(infos: readonly ObjectInfo[], options: LoadOptions): Promise<void> {
     for (let at = 0; at < infos.length; at += FOOTERS_AT_ONCE) {
       const batch = infos.slice(at, at + FOOTERS_AT_ONCE);
-      const footers = await Promise.all(batch.map((info) => this.#footerOf(info, options.signal)));
-      const entered = batch.map((info, index) => ({ info, found: this.#enter(info, footers[index], options.touched) }));
+      const footers = await Promise.all(batch.map((info) => this.#footerOf(info, options)));
+      const entered = batch.map((info, index) => ({ info, found: this.#enter(info, footers[index], options) }));
       for (const { info, found } of entered) if (found.length > 0) options.onCondemned(found, info);
       options.onProgress?.(at + batch.length);
     }
   }
 
   /** The footer of a pack; undefined if it needs none, is gone, or is damaged. */
-  async #footerOf(info: ObjectInfo, signal: AbortSignal): Promise<PackFooter | 'damaged' | undefined> {
+  async #footerOf(
+    info: ObjectInfo,
+    { signal, again = false }: LoadOptions,
+  ): Promise<PackFooter | 'damaged' | undefined> {
     const name = parseContainerKey(info.key);
-    if (name === undefined || name.digest !== undefined || this.#index.containers.find(name.id)) return undefined;
+    if (name === undefined || name.digest !== undefined) return undefined;
+    if (!again && this.#index.containers.find(name.id)) return undefined;
     try {
       return await readFooter(this.#objects, info, signal);
     } catch (error) {
@@ -70,9 +76,13 @@ export class ContainerLoader {
     }
   }
 
-  #enter(info: ObjectInfo, footer: PackFooter | 'damaged' | undefined, touched: number): readonly Condemnation[] {
+  #enter(
+    info: ObjectInfo,
+    footer: PackFooter | 'damaged' | undefined,
+    { touched, again = false }: LoadOptions,
+  ): readonly Condemnation[] {
     const name = parseContainerKey(info.key);
-    if (name === undefined || this.#index.containers.find(name.id)) return [];
+    if (name === undefined || (!again && this.#index.containers.find(name.id))) return [];
     if (name.digest === undefined && footer === undefined) return [];
     const { containers } = this.#index;
     const container = containers.add(name, info.sizeBytes, Math.floor(info.modifiedMs / 1000));

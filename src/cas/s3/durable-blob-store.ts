@@ -72,10 +72,11 @@ export class DurableBlobStore implements BlobStore {
   async findMissing(digests: readonly Digest[], signal: AbortSignal): Promise<readonly Digest[]> {
     const { local } = this.#parts;
     const missingHere = await local.blobs.findMissing(digests, signal);
-    if (this.#options.durability === 's3') return absentAmong(digests, (digest) => this.#isStored(digest));
+    const look = this.#parts.promises.look();
+    if (this.#options.durability === 's3') return absentAmong(digests, (digest) => this.#isStored(digest, look));
     // Looked up also if they are here: a use counts for the bucket, too.
-    for (const digest of digests) if (!this.#touch(digest)) this.#storeIfForgotten(digest);
-    return absentAmong(missingHere, (digest) => this.#touch(digest));
+    for (const digest of digests) if (!this.#touch(digest, look)) this.#storeIfForgotten(digest);
+    return absentAmong(missingHere, (digest) => this.#touch(digest, look));
   }
 
   async open(digest: Digest, range: ByteRange, signal: AbortSignal): Promise<ByteStream> {
@@ -132,6 +133,7 @@ export class DurableBlobStore implements BlobStore {
   ): Promise<void> {
     const { backlog, pending, clock, health } = this.#parts;
     const { sizeBytes } = digest;
+    this.#parts.writer.throwIfFull();
     backlog.take(sizeBytes);
     let isHandedOn = false;
     try {
@@ -179,21 +181,21 @@ export class DurableBlobStore implements BlobStore {
   }
 
   /** Whether the bucket has it; then that is promised. Where news is overdue, a copy here answers for it. */
-  #isStored(digest: Digest): boolean {
-    if (this.#touch(digest)) return true;
+  #isStored(digest: Digest, look = this.#parts.promises.look()): boolean {
+    if (this.#touch(digest, look)) return true;
     const { index, local } = this.#parts;
-    return index.findBlob(digest) !== undefined && local.has(digest);
+    return index.keeps(digest) && local.has(digest);
   }
 
-  /** Whether the bucket may be relied on to have it; then its age is refreshed. */
-  #touch(digest: Digest): boolean {
+  /** Whether the bucket may be relied on to have it. If it has it at all, this is a use: what others condemn meanwhile is copied. */
+  #touch(digest: Digest, look = this.#parts.promises.look()): boolean {
     if (isEmptyBlob(digest)) return true;
-    const { index, promises, time } = this.#parts;
+    const { index, promises } = this.#parts;
     const row = index.blobRow(digest);
-    if (row < 0 || !promises.mayPromise(index.containerOf(row))) return false;
-    const now = time.now();
-    if (now - index.blobTable.touched(row) >= promises.slackSeconds) index.blobTable.setTouched(row, now);
-    return true;
+    if (row < 0) return false;
+    const { blobTable } = index;
+    if (look.now - blobTable.touched(row) >= promises.slackSeconds) blobTable.setTouched(row, look.now);
+    return look.mayPromise(index.containerOf(row));
   }
 
   /** What the local tier gives, or undefined if it has no copy. A read of it is a use of the one in the bucket. */

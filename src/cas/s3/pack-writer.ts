@@ -87,12 +87,18 @@ export class PackWriter {
   #lastSmallMs = Number.NEGATIVE_INFINITY;
   #flushes = 0;
   #packs = 0;
+  #waiting = 0;
 
   constructor(parts: PackWriterParts, options: PackWriterOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#tokens = this.#maxTokens;
     this.#tokensMs = parts.clock.monotonicMs();
+  }
+
+  /** What was added and is not in the bucket yet. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** Packs that were stored. */

@@ -18,6 +18,9 @@ const MAX_QUEUED = 100_000;
 /** Bytes that are read from the local tier and not in the bucket yet. */
 const MAX_READ_BYTES = 64 * 1024 * 1024;
 
+/** What a blob on its way takes in memory beside its bytes, roughly. */
+const BLOB_OVERHEAD_BYTES = 2048;
+
 /** Values of the local tier that are in memory on their way into the bucket; reading the others waits for them. */
 const MAX_FOUND_ENTRIES = 4096;
 
@@ -39,6 +42,10 @@ export interface PendingUploadsParts {
 export interface PendingUploadsOptions {
   readonly durability: 's3' | 'local';
   readonly maxPackedBlobBytes: number;
+  /** Nothing was pending when the last process ended. */
+  readonly wasIdle: boolean;
+  /** What was there before the bucket has been stored in it: whatever is found has been acknowledged. */
+  readonly isTakenOver: boolean;
 }
 
 /** A blob on its way. */
@@ -75,9 +82,24 @@ export class PendingUploads {
   #areBlobsKnown = false;
   #areEntriesKnown = false;
 
+  #isTakenOver: boolean;
+
   constructor(parts: PendingUploadsParts, options: PendingUploadsOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#areBlobsKnown = options.wasIdle;
+    this.#areEntriesKnown = options.wasIdle;
+    this.#isTakenOver = options.isTakenOver;
+  }
+
+  /** Whether the bucket has all that the local tier has, but for what is being forgotten. */
+  get isIdle(): boolean {
+    return this.#areBlobsKnown && this.#areEntriesKnown && !this.#isIncomplete && this.count === 0;
+  }
+
+  /** What was there before the bucket is in the bucket: whatever is found from now on has been acknowledged. */
+  tookOver(): void {
+    this.#isTakenOver = true;
   }
 
   /** Blobs and entries that are known to wait, without those that only a look through the local tier would find. */
@@ -189,8 +211,8 @@ export class PendingUploads {
   }
 
   /**
-   * Queues what the bucket lacks, as far as there is room in the queue. If it is more than the backlog may hold, it is data of before the
-   * bucket was configured: it takes nothing of the backlog. @returns bytes of all of it.
+   * Queues what the bucket lacks, as far as there is room in the queue. As long as the data of before the bucket was configured are not all there, and
+   * it is more than the backlog may hold, it takes nothing of the backlog. @returns bytes of all of it.
    */
   #queueLacking(): number {
     const { local, index, backlog } = this.#parts;
@@ -206,7 +228,7 @@ export class PendingUploads {
       digests.push(digestOfKey(key, sizeBytes));
       queuedBytes += sizeBytes;
     });
-    const isHeld = bytes <= backlog.maxBytes || digests.length === 1;
+    const isHeld = this.#isTakenOver || bytes <= backlog.maxBytes;
     if (isHeld) backlog.add(queuedBytes);
     for (const digest of digests) this.#enqueue(this.#found, { digest, takenBytes: isHeld ? digest.sizeBytes : 0 });
     this.#isIncomplete = bytes > queuedBytes;
@@ -230,7 +252,7 @@ export class PendingUploads {
     while (!closing.aborted && this.#readBytes < MAX_READ_BYTES) {
       const blob = this.#put.shift() ?? this.#found.shift() ?? this.#findMore();
       if (blob === undefined) return;
-      const readBytes = Math.min(blob.digest.sizeBytes, this.#options.maxPackedBlobBytes);
+      const readBytes = Math.min(blob.digest.sizeBytes, this.#options.maxPackedBlobBytes) + BLOB_OVERHEAD_BYTES;
       this.#readBytes += readBytes;
       this.#run(async () => {
         try {

@@ -25,6 +25,13 @@ export interface PromisesOptions {
   readonly wasUnclean: boolean;
 }
 
+/** What may be promised at one moment. */
+export interface Look {
+  /** Seconds since 1970. */
+  readonly now: number;
+  readonly mayPromise: (container: Container) => boolean;
+}
+
 /**
  * What this server may promise of the bucket, and what it has promised.
  *
@@ -67,12 +74,24 @@ export class Promises {
   }
 
   /** Whether what is in the container may be promised to be there for another lease. */
-  mayPromise({ id, condemned }: Container): boolean {
+  mayPromise(container: Container): boolean {
+    return this.look().mayPromise(container);
+  }
+
+  /** The same for many containers at one moment: asking the clock for each costs more than the answer. */
+  look(): Look {
     const { writer, refreshMs } = this.#options;
-    const { staleMs } = this;
-    if (staleMs === undefined) return false;
-    if (condemned !== undefined && this.#clock.monotonicMs() - condemned.learnedMs >= refreshMs) return false;
-    return staleMs < (id.writer === writer ? deadAfterMs(refreshMs) / 2 : refreshMs);
+    const nowMs = this.#clock.monotonicMs();
+    const staleMs = this.#refreshedMs === undefined ? Number.POSITIVE_INFINITY : nowMs - this.#refreshedMs;
+    const isOwnFresh = staleMs < deadAfterMs(refreshMs) / 2;
+    const isFresh = staleMs < refreshMs;
+    return {
+      now: this.#time.now(),
+      mayPromise: ({ id, condemned }) => {
+        if (condemned !== undefined && nowMs - condemned.learnedMs >= refreshMs) return false;
+        return isFresh || (isOwnFresh && id.writer === writer);
+      },
+    };
   }
 
   /** Whether a row that was touched then may still be relied on by somebody. */

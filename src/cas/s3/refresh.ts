@@ -136,16 +136,19 @@ export class Refresh {
     }
     const seen = new Set(found.map(({ key }) => key));
     let lostRows = 0;
+    let isAnythingLost = false;
     for (const container of before) {
       if (seen.has(container.key) || index.containers.find(container.id) !== container) continue;
       const rows = index.forget(container);
+      isAnythingLost ||= rows > 0;
       if (container.condemned !== undefined || rows === 0) continue;
       lostRows += rows;
       log.error({ key: container.key, rows }, 'an object is gone from the bucket that this server did not delete');
     }
-    const unknown = found.filter(({ key }) => this.#isUnknown(key));
+    // Others may have known of another copy, and so have made none when the one that was known here went.
+    const unknown = found.filter(({ key }) => isAnythingLost || this.#isUnknown(key));
     const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: unknown.length });
-    await this.#learn(unknown, signal, progress);
+    await this.#learn(unknown, { signal, again: isAnythingLost, onProgress: progress });
     return { condemned: this.#condemned.splice(0), lostRows };
   }
 

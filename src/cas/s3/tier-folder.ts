@@ -11,12 +11,27 @@ import type { Random } from '../../system/random.ts';
  *     writer     name of this data folder among the writers of the bucket, 16 hex digits
  *     index      the last snapshot of the bucket's index
  *     running    there while the tier is open: if it is found at a start, the last stop was none
+ *     idle       nothing was pending at the last stop
+ *     taken-over what the local tier had before there was a bucket is in the bucket
  */
 const WRITER = 'writer';
 const INDEX = 'index';
 const RUNNING = 'running';
+const IDLE = 'idle';
+const TAKEN_OVER = 'taken-over';
 
 const READ_BYTES = 1024 * 1024;
+
+const MARK = Buffer.from('1');
+
+/** How a tier was left by its last process. */
+export interface LastStop {
+  /** It ended without closing. */
+  readonly wasRunning: boolean;
+  /** All that the local tier had was in the bucket. */
+  readonly wasIdle: boolean;
+  readonly isTakenOver: boolean;
+}
 
 /** The folder of the S3 tier on this machine. Methods throw system errors. */
 export class TierFolder {
@@ -38,17 +53,25 @@ export class TierFolder {
     return writer;
   }
 
-  /** Marks the tier as open. @returns whether it had been left open: by a crash. */
-  async markRunning(): Promise<boolean> {
-    const wasRunning = this.#files.list(this.#path).includes(RUNNING);
-    if (!wasRunning) await this.#write(RUNNING, [Buffer.from('1')]);
-    return wasRunning;
+  /** Marks the tier as open. @returns how it was left. */
+  async markRunning(): Promise<LastStop> {
+    const names = this.#files.list(this.#path);
+    const wasRunning = names.includes(RUNNING);
+    if (!wasRunning) await this.#write(RUNNING, [MARK]);
+    removeIfThere(this.#files, join(this.#path, IDLE));
+    return { wasRunning, wasIdle: !wasRunning && names.includes(IDLE), isTakenOver: names.includes(TAKEN_OVER) };
   }
 
-  /** Marks the tier as closed in order. */
-  async markStopped(): Promise<void> {
+  /** Marks the tier as closed in order. @param isIdle nothing is pending. */
+  async markStopped(isIdle: boolean): Promise<void> {
+    if (isIdle) await this.#write(IDLE, [MARK]);
     removeIfThere(this.#files, join(this.#path, RUNNING));
     await this.#files.syncFolder(this.#path);
+  }
+
+  /** What was there before the bucket is in the bucket: what is pending from now on has been acknowledged. */
+  async markTakenOver(): Promise<void> {
+    await this.#write(TAKEN_OVER, [MARK]);
   }
 
   /** The last snapshot in chunks, or undefined. */

@@ -103,7 +103,7 @@ export async function createTierParts(
   const peers = new Peers(clock);
   const loader = new ContainerLoader(objects, index, log);
   const news = { ...ground, loader, condemnations, peers, promises, numbers };
-  const pending = new PendingUploads({ ...ground, writer, backlog, closing: closing.signal }, options);
+  const pending = new PendingUploads({ ...ground, writer, backlog, closing: closing.signal }, { ...options, ...start.lastStop });
   const storing = { ...ground, reader, writer, pending, backlog, promises, partBudget: budget };
   return {
     ...{ ...news, packs, copies, pending, backlog, expectedBucket: start.bucket, connected: resolve },

@@ -16,6 +16,7 @@ export class BucketWatch {
   readonly #violated: (violation: string) => void;
   /** By the part of the key that all names of a container begin with. */
   readonly #condemned = new Map<string, CondemnationSeen[]>();
+  readonly #unpublished: CondemnationSeen[] = [];
   /** When a blob last arrived in a container, by its hash. */
   readonly #blobs = new Map<string, number>();
   /** When the state of a writer was last published. */
@@ -80,7 +81,9 @@ export class BucketWatch {
   #condemn(writer: string, { id }: Condemnation): void {
     const start = containerKey({ id });
     const seen = this.#condemned.get(start) ?? [];
-    seen.push({ writer, publishedMs: undefined });
+    const condemnation = { writer, publishedMs: undefined };
+    seen.push(condemnation);
+    this.#unpublished.push(condemnation);
     this.#condemned.set(start, seen);
   }
 
@@ -88,10 +91,10 @@ export class BucketWatch {
     const times = this.#published.get(writer) ?? [];
     times.push(this.#time.monotonicMs());
     this.#published.set(writer, times);
-    for (const seen of this.#condemned.values()) {
-      for (const condemnation of seen) {
-        if (condemnation.writer === writer) condemnation.publishedMs ??= this.#time.monotonicMs();
-      }
+    const waiting = this.#unpublished.splice(0);
+    for (const condemnation of waiting) {
+      if (condemnation.writer === writer) condemnation.publishedMs = this.#time.monotonicMs();
+      else this.#unpublished.push(condemnation);
     }
   }
 }

@@ -1,5 +1,4 @@
 import { BucketIndex } from '../../../src/cas/s3/bucket-index.ts';
-import { BucketTier } from '../../../src/cas/s3/bucket-tier.ts';
 import { BucketWriter } from '../../../src/cas/s3/bucket-writer.ts';
 import { Condemnations } from '../../../src/cas/s3/condemnations.ts';
 import { ContainerNumbers } from '../../../src/cas/s3/container-numbers.ts';
@@ -62,15 +61,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       }),
   },
   {
-    name: 'what is condemned is promised for a short time only',
-    plant: () =>
-      replace(Promises.prototype, 'mayPromise', (mayPromise) => {
-        return function (this: Promises, container) {
-          return mayPromise.call(this, { ...container, condemned: undefined });
-        };
-      }),
-  },
-  {
     name: 'without news nothing is promised',
     plant: () => replaceGetter(Promises.prototype, 'staleMs', (staleMs) => (staleMs === undefined ? undefined : 0)),
   },
@@ -78,8 +68,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'time counts from the publication',
     plant: () =>
       replace(Condemnations.prototype, 'publishing', (publishing) => {
-        return function (this: Condemnations) {
-          publishing.call(this)();
+        return function (this: Condemnations, state) {
+          publishing.call(this, state)();
           return () => undefined;
         };
       }),
@@ -96,10 +86,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           return learned;
         };
       }),
-  },
-  {
-    name: 'the local tier keeps what the bucket has not',
-    plant: () => replace(BucketTier.prototype, 'mayEvict', () => () => true),
   },
   {
     name: 'acknowledged is what the bucket has',

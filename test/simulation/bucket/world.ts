@@ -13,7 +13,7 @@ import { SimTime } from './sim-time.ts';
 const HISTORY = 20_000;
 
 /** After the last fault everything has to be in order within that: long enough for the dead to be noticed and looked after. */
-const QUIET_MS = 3 * 3_600_000;
+const QUIET_MS = 2 * 3_600_000;
 
 /** A condemned object that is still there so many graces after its condemnation was published is forgotten garbage. */
 const GRACES = 6;
