@@ -6,7 +6,7 @@ import type { S3Options } from '../../src/cas/s3/s3-options.ts';
 import { SystemRandom } from '../../src/system/random.ts';
 import { Child } from '../clients/child.ts';
 import { requireTool } from '../clients/tools.ts';
-import { freePort, type S3Server } from './s3-server.ts';
+import { freePort, localS3Options, S3_TEST_BUCKET, type S3Server } from './s3-server.ts';
 
 const installed = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 's3', 'minio');
 
@@ -15,9 +15,6 @@ const PROGRAM = process.env['GANTRY_MINIO'] ?? installed;
 
 /** A key for encrypting at rest, by the name that requests may give. */
 export const MINIO_KEY_ID = 'gantry-test-key';
-
-/** The bucket that is there when the server has started. */
-const BUCKET = 'gantry-test';
 
 /** Skips, visibly, or fails when MinIO is not installed, by the rule of `requireTool`. For `before`. */
 export function requireMinio(context: Context): void {
@@ -57,22 +54,8 @@ export class Minio implements S3Server {
 
   /** How to reach the bucket, or a part of it. */
   options(changes: Partial<S3Options> = {}): S3Options {
-    return {
-      bucket: BUCKET,
-      prefix: '',
-      region: 'us-east-1',
-      endpoint: this.endpoint,
-      pathStyle: true,
-      credentials: { accessKeyId: this.#user, secretAccessKey: this.#password },
-      encryption: { kind: 'bucket-default' },
-      storageClass: undefined,
-      proxy: undefined,
-      certificateAuthorities: undefined,
-      maxConcurrentRequests: 16,
-      requestTimeoutMs: 20_000,
-      maxAttempts: 4,
-      ...changes,
-    };
+    const credentials = { accessKeyId: this.#user, secretAccessKey: this.#password };
+    return localS3Options(this.endpoint, credentials, changes);
   }
 
   /** Makes it stand still: connections are accepted by the system, and nothing answers. */
@@ -118,7 +101,7 @@ export class Minio implements S3Server {
   async #createBucket(): Promise<void> {
     const client = createS3Client(this.options());
     try {
-      await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+      await client.send(new CreateBucketCommand({ Bucket: S3_TEST_BUCKET }));
     } finally {
       client.destroy();
     }

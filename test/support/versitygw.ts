@@ -3,13 +3,10 @@ import { join } from 'node:path';
 import type { S3Options } from '../../src/cas/s3/s3-options.ts';
 import { SystemRandom } from '../../src/system/random.ts';
 import { Child } from '../clients/child.ts';
-import { freePort, type S3Server } from './s3-server.ts';
+import { freePort, localS3Options, S3_TEST_BUCKET, type S3Server } from './s3-server.ts';
 
 /** The program: `scripts/install-s3-servers.sh versitygw` puts it there. */
 const PROGRAM = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 's3', 'versitygw');
-
-/** The bucket: a folder. */
-const BUCKET = 'gantry-test';
 
 /** A Versity S3 Gateway of a test's own, over a folder of this machine: an S3 server by other people than MinIO's. */
 export class Versitygw implements S3Server {
@@ -31,7 +28,7 @@ export class Versitygw implements S3Server {
     const address = `127.0.0.1:${await freePort()}`;
     const data = join(folder, 'data');
     const sidecar = join(folder, 'sidecar');
-    mkdirSync(join(data, BUCKET), { recursive: true });
+    mkdirSync(join(data, S3_TEST_BUCKET), { recursive: true });
     mkdirSync(sidecar);
     const child = new Child(PROGRAM, ['--port', address, 'posix', '--sidecar', sidecar, data], {
       cwd: folder,
@@ -42,22 +39,8 @@ export class Versitygw implements S3Server {
   }
 
   options(changes: Partial<S3Options> = {}): S3Options {
-    return {
-      bucket: BUCKET,
-      prefix: '',
-      region: 'us-east-1',
-      endpoint: this.endpoint,
-      pathStyle: true,
-      credentials: { accessKeyId: this.#user, secretAccessKey: this.#password },
-      encryption: { kind: 'bucket-default' },
-      storageClass: undefined,
-      proxy: undefined,
-      certificateAuthorities: undefined,
-      maxConcurrentRequests: 16,
-      requestTimeoutMs: 20_000,
-      maxAttempts: 4,
-      ...changes,
-    };
+    const credentials = { accessKeyId: this.#user, secretAccessKey: this.#password };
+    return localS3Options(this.endpoint, credentials, changes);
   }
 
   async kill(): Promise<void> {

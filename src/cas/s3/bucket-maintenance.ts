@@ -29,6 +29,9 @@ export class BucketMaintenance {
   readonly #jobs = new Set<Promise<void>>();
   #bucket: string | undefined;
   #isConnected = false;
+  /** Nothing was pending when the tier was stopped. */
+  #wasIdle = false;
+  #isTakenOver: boolean;
   #isCollecting = false;
   #isEmptying = false;
   #connectedMs = 0;
@@ -40,6 +43,7 @@ export class BucketMaintenance {
     this.#host = host;
     this.#options = options;
     this.#bucket = parts.expectedBucket;
+    this.#isTakenOver = parts.lastStop.isTakenOver;
     this.#snapshotMs = host.clock.monotonicMs();
   }
 
@@ -69,6 +73,7 @@ export class BucketMaintenance {
         (error: unknown) => log.debug({ err: error }, 'storing the rest ended'),
       );
     }
+    this.#wasIdle = this.#parts.pending.isIdle;
     this.#stopping.abort(new ReapiError('unavailable', 'the S3 tier is closed'));
     // Jobs may wait for packs that S3 does not take.
     await this.#parts.packs.close();
@@ -81,7 +86,7 @@ export class BucketMaintenance {
     if (this.#bucket === undefined) return;
     try {
       await this.#parts.snapshots.write(this.#bucket);
-      await this.#parts.folder.markStopped();
+      await this.#parts.folder.markStopped(this.#wasIdle);
     } catch (error) {
       log.warn(
         { err: error },
@@ -94,7 +99,8 @@ export class BucketMaintenance {
     const { objects, refresh, index, numbers, condemnations, connected } = this.#parts;
     const { random, clock, log, onProgress } = this.#host;
     const bucket = await identifyBucket(objects, random, signal);
-    if (this.#bucket !== undefined && this.#bucket !== bucket) {
+    const isAnother = this.#bucket !== undefined && this.#bucket !== bucket;
+    if (isAnother) {
       log.error({}, 'the bucket is another one than before: what was known of it is forgotten');
       for (const container of [...index.containers]) index.forget(container);
     }
@@ -103,7 +109,7 @@ export class BucketMaintenance {
       keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
     );
     numbers.sawFloor(await refresh.ownFloor(signal));
-    await refresh.compare(signal, onProgress);
+    const { lostRows } = await refresh.compare(signal, onProgress);
     condemnations.learn(remembered);
     await refresh.run(signal);
     this.#comparedMs = clock.monotonicMs();
@@ -111,7 +117,7 @@ export class BucketMaintenance {
     this.#isConnected = true;
     connected();
     this.#empty();
-    this.#findPending();
+    if (!this.#parts.lastStop.wasIdle || isAnother || lostRows > 0) this.#findPending();
   }
 
   /** Compares the local tier with the index, without anybody waiting for it. */
@@ -145,6 +151,7 @@ export class BucketMaintenance {
       await this.#compare(signal);
     await refresh.run(signal);
     this.#empty();
+    this.#noteTakenOver();
     await collector.deleteDue(signal);
     if (this.#isCollecting) return;
     this.#isCollecting = true;
@@ -155,6 +162,15 @@ export class BucketMaintenance {
         this.#isCollecting = false;
       }
     });
+  }
+
+  /** Once everything that was there before the bucket is in it, whatever is pending has been acknowledged. */
+  #noteTakenOver(): void {
+    const { pending, folder } = this.#parts;
+    if (this.#isTakenOver || !pending.isIdle) return;
+    pending.tookOver();
+    this.#isTakenOver = true;
+    this.#run(() => folder.markTakenOver());
   }
 
   #isCompareDue(): boolean {

@@ -1,7 +1,7 @@
 import { hash as hashOf } from 'node:crypto';
 import { type Digest, digestKey } from '../../digest/digest.ts';
 import { digestFunctionToWire } from '../../digest/digest-function.ts';
-import { isKind } from '../../errors.ts';
+import { isKind, ReapiError } from '../../errors.ts';
 import { unlessAborted } from '../../system/abortable.ts';
 import { WHOLE } from '../../system/byte-stream.ts';
 import type { Clock } from '../../system/clock.ts';

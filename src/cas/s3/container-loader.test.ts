@@ -60,6 +60,26 @@ describe('ContainerLoader', () => {
     assert.equal(reader.index.containers.count, 2);
   });
 
+  it('reads what is known once more if told, and finds the other copy of what was lost', async () => {
+    const { server } = bucketWorld();
+    const writer = server('1');
+    await storePack(writer, 'same');
+    const { digests, pack } = await storePack(writer, 'same');
+    const reader = server('2');
+    await load(reader);
+    const [digest] = digests;
+    const last = reader.index.containers.find(pack.id);
+    assert.ok(digest !== undefined && last !== undefined);
+    reader.index.forget(last);
+    const left = (await listed(reader)).filter(({ key }) => key !== pack.key);
+    await load(reader, left);
+    assert.equal(reader.index.findBlob(digest), undefined);
+    const again = { touched: 78, signal: noAbort(), onCondemned: () => undefined, again: true };
+    await reader.loader.load(left, again);
+    assert.equal(reader.index.findBlob(digest)?.container.key, left[0]?.key);
+    assert.equal(reader.index.containers.count, 1);
+  });
+
   it('keeps the row of a blob in the container that comes last', async () => {
     const { server } = bucketWorld();
     const writer = server('1');

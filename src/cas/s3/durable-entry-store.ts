@@ -147,6 +147,7 @@ export class DurableEntryStore implements EntryStore {
   async #write(entry: VersionedEntry, signal: AbortSignal): Promise<void> {
     const { backlog, pending, writer, clock, health } = this.#parts;
     const { durability, uploadWaitMs } = this.#options;
+    writer.throwIfFull();
     if (!pending.hasRoomForEntry) {
       const message = 'S3 does not keep up or is out of reach: too many values wait to be stored there';
       throw new ReapiError('unavailable', message, { retryAfterMs: RETRY_MS });

@@ -111,6 +111,7 @@ export class PackWriter {
     if (this.#closing.signal.aborted) return Promise.reject(closed());
     const gathering = this.#gatheringFor(input);
     gathering.inputs.push(input);
+    this.#waiting++;
     gathering.bytes += input.bytes + RECORD_OVERHEAD_BYTES;
     gathering.dueMs = Math.min(gathering.dueMs, this.#parts.clock.monotonicMs() + input.patienceMs);
     this.#schedule();
@@ -150,10 +151,14 @@ export class PackWriter {
       this.#full.push(open);
     }
     const stored = Promise.withResolvers<void>();
+    const gathering: Gathering = { inputs: [], bytes: 0, dueMs: Number.POSITIVE_INFINITY, stored };
+    const ended = (): void => {
+      this.#waiting -= gathering.inputs.length;
+    };
     // Whoever added knows of a failure; there may be nobody left.
-    stored.promise.catch(() => undefined);
-    this.#open = { inputs: [], bytes: 0, dueMs: Number.POSITIVE_INFINITY, stored };
-    return this.#open;
+    stored.promise.then(ended, ended);
+    this.#open = gathering;
+    return gathering;
   }
 
   /** Starts what may start now, and sets the timer for the rest. */

@@ -183,7 +183,7 @@ describe('PendingUploads', () => {
     const world = await BucketWorld.open();
     const bytes = someBytes(LARGE, 1);
     await world.local.blobs.putBytes(sha256(bytes), bytes, noAbort());
-    const next = await world.restart({ faults: { of: noPacks } });
+    const next = await world.crash({ faults: { of: noPacks } });
     assert.equal(next.backlogBytes, LARGE);
     // After the third failure the pause is longer than what passes by itself.
     await until(() => next.lines.filter(({ msg }) => msg.includes('it is tried again')).length === 3);

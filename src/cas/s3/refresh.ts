@@ -4,7 +4,7 @@ import type { Log } from '../../system/log.ts';
 import type { BucketIndex } from './bucket-index.ts';
 import type { BucketTime } from './bucket-time.ts';
 import type { Condemnations } from './condemnations.ts';
-import type { ContainerLoader } from './container-loader.ts';
+import type { ContainerLoader, LoadOptions } from './container-loader.ts';
 import type { ContainerNumbers } from './container-numbers.ts';
 import type { Container } from './containers.ts';
 import {
@@ -235,19 +235,22 @@ export class Refresh {
     const infos: ObjectInfo[] = [];
     const after = beforeContainer(peer.writer, peer.knownFloor);
     for await (const page of objects.list(packsOf(peer.writer), after, signal)) infos.push(...page);
-    await this.#learn(infos, signal);
+    await this.#learn(infos, { signal });
     peer.knownFloor = floor;
     peer.hasNews = false;
   }
 
-  async #learn(infos: readonly ObjectInfo[], signal: AbortSignal, onProgress?: (done: number) => void): Promise<void> {
+  async #learn(
+    infos: readonly ObjectInfo[],
+    options: Pick<LoadOptions, 'signal' | 'again' | 'onProgress'>,
+  ): Promise<void> {
     const { loader, condemnations, time } = this.#parts;
     const onCondemned = (found: readonly Condemnation[]): void => {
       this.#condemned.push(...condemnations.learn(found));
     };
     if (infos.length === 0) return;
     try {
-      await loader.load(infos, { touched: time.now(), signal, onCondemned, ...(onProgress && { onProgress }) });
+      await loader.load(infos, { ...options, touched: time.now(), onCondemned });
     } finally {
       this.#condemned.push(...condemnations.learnAhead());
     }

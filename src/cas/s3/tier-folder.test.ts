@@ -45,13 +45,27 @@ describe('TierFolder', () => {
     });
   }
 
-  it('knows whether it was left open', async () => {
+  it('knows how it was left', async () => {
     const { path, folder } = newFolder();
-    assert.equal(await folder.markRunning(), false);
-    assert.equal(await new TierFolder(NODE_FILE_SYSTEM, path).markRunning(), true);
-    await folder.markStopped();
-    await folder.markStopped();
-    assert.equal(await folder.markRunning(), false);
+    const fresh = { wasRunning: false, wasIdle: false, isTakenOver: false };
+    assert.deepEqual(await folder.markRunning(), fresh);
+    assert.deepEqual(await new TierFolder(NODE_FILE_SYSTEM, path).markRunning(), { ...fresh, wasRunning: true });
+    await folder.markStopped(false);
+    await folder.markStopped(false);
+    assert.deepEqual(await folder.markRunning(), fresh);
+    await folder.markTakenOver();
+    await folder.markStopped(true);
+    assert.deepEqual(await folder.markRunning(), { wasRunning: false, wasIdle: true, isTakenOver: true });
+  });
+
+  it('does not take for idle what was left open since', async () => {
+    const { folder } = newFolder();
+    await folder.markRunning();
+    await folder.markStopped(true);
+    await folder.markRunning();
+    assert.deepEqual(await folder.markRunning(), { wasRunning: true, wasIdle: false, isTakenOver: false });
+    await folder.markStopped(false);
+    assert.equal((await folder.markRunning()).wasIdle, false);
   });
 
   it('has no index before one was written, and then the last one', async () => {
@@ -97,7 +111,8 @@ describe('TierFolder', () => {
     writeIndex: (folder) => folder.writeIndex(chunksOf('new', ' index')),
     writer: (folder) => folder.writer(RANDOM),
     markRunning: (folder) => folder.markRunning(),
-    markStopped: (folder) => folder.markStopped(),
+    markStopped: (folder) => folder.markStopped(true),
+    markTakenOver: (folder) => folder.markTakenOver(),
     readIndex: (folder) => indexOf(folder),
   };
   for (const [name, operation] of Object.entries(operations)) {

@@ -26,7 +26,7 @@ import { RangeReader } from './range-reader.ts';
 import { Refresh } from './refresh.ts';
 import { S3Health } from './s3-health.ts';
 import { type LoadedIndex, loadFromBucket, loadFromFolder, Snapshots } from './snapshots.ts';
-import { TierFolder } from './tier-folder.ts';
+import { type LastStop, TierFolder } from './tier-folder.ts';
 import { untilAnswered } from './until-answered.ts';
 import { WatchedObjectStore } from './watched-object-store.ts';
 
@@ -65,6 +65,8 @@ export interface TierParts {
   readonly snapshots: Snapshots;
   readonly blobs: DurableBlobStore;
   readonly entries: DurableEntryStore;
+  /** How the last process left this machine. */
+  readonly lastStop: LastStop;
   /** To be called once the index is complete: from then on things are stored in the bucket. */
   readonly connected: () => void;
   /** Gives up what is not stored and waits for what runs. */
@@ -88,7 +90,11 @@ export async function createTierParts(
   const { time } = ground;
   index.capTouched(time.now());
   const numbers = new ContainerNumbers(start.writer, random.token(4), index.containers);
-  const promises = createPromises(clock, time, { writer: start.writer, wasUnclean: start.wasUnclean, options });
+  const promises = createPromises(clock, time, {
+    writer: start.writer,
+    wasUnclean: start.lastStop.wasRunning,
+    options,
+  });
   const backlog = new Backlog(options.maxBacklogBytes);
   const closing = new AbortController();
   const { promise: connected, resolve } = Promise.withResolvers<void>();
@@ -103,10 +109,22 @@ export async function createTierParts(
   const peers = new Peers(clock);
   const loader = new ContainerLoader(objects, index, log);
   const news = { ...ground, loader, condemnations, peers, promises, numbers };
-  const pending = new PendingUploads({ ...ground, writer, backlog, closing: closing.signal }, { ...options, ...start.lastStop });
+  const pending = new PendingUploads(
+    { ...ground, writer, backlog, closing: closing.signal },
+    { ...options, ...start.lastStop },
+  );
   const storing = { ...ground, reader, writer, pending, backlog, promises, partBudget: budget };
   return {
-    ...{ ...news, packs, copies, pending, backlog, expectedBucket: start.bucket, connected: resolve },
+    ...{
+      ...news,
+      packs,
+      copies,
+      pending,
+      backlog,
+      expectedBucket: start.bucket,
+      lastStop: start.lastStop,
+      connected: resolve,
+    },
     refresh: new Refresh(news, { refreshSeconds: Math.ceil(options.refreshMs / 1000) }),
     collector: new Collector(news, { ...options, writer: start.writer }),
     snapshots: new Snapshots(folder, objects, index, start.writer),
@@ -125,7 +143,8 @@ interface Start {
   readonly index: BucketIndex;
   readonly writer: string;
   readonly bucket: string | undefined;
-  readonly wasUnclean: boolean;
+  /** How the last process left this machine, as far as that still counts. */
+  readonly lastStop: LastStop;
 }
 
 /** The index of before, from this machine or else from the bucket; empty if there is none. */
@@ -136,10 +155,10 @@ async function loadStart(
 ): Promise<Start> {
   const { objects, folder, budget } = parts;
   const seed = Number.parseInt(random.token(4), 16);
-  const wasRunning = await folder.markRunning();
+  const lastStop = await folder.markRunning();
   const writer = await folder.writer(random);
   const here = await loadFromFolder(folder, seed, log);
-  if (here !== undefined) return { ...here, writer, wasUnclean: wasRunning };
+  if (here !== undefined) return { ...here, writer, lastStop };
   const failed = (error: unknown): void =>
     log.warn({ err: error }, 'waiting for S3: there is no index on this machine');
   const persistence = { clock, random, failed };
@@ -148,7 +167,8 @@ async function loadStart(
     index: there?.index ?? new BucketIndex(new Containers(), seed),
     writer,
     bucket: undefined,
-    wasUnclean: true,
+    // What was promised, and what was in the bucket, stood in the index.
+    lastStop: { ...lastStop, wasRunning: true, wasIdle: false },
   };
 
   async function load(): Promise<LoadedIndex | undefined> {

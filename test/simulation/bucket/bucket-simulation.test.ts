@@ -3,7 +3,7 @@ import { PLANTED_BUGS } from './planted-bugs.ts';
 import { account, knownSeeds } from './report.ts';
 import { runSeed, type Verdict } from './world.ts';
 
-const SEEDS = 40;
+const SEEDS = 20;
 
 /** A missing rule has to show in one of so many worlds. */
 const PLANTED_SEEDS = 200;
@@ -22,9 +22,9 @@ describe('simulated servers on one bucket', () => {
     assert.notEqual((await runSeed(8)).acknowledged, (await runSeed(7)).acknowledged);
   });
 
-  it('see many containers live and die: a hundred in ten worlds', async () => {
+  it('see many containers live and die: a hundred in three worlds', async () => {
     let deletions = 0;
-    for (let seed = 0; seed < 10; seed++) deletions += (await runSeed(seed)).deletions;
+    for (let seed = 0; seed < 3; seed++) deletions += (await runSeed(seed)).deletions;
     assert.ok(deletions > 100, `${deletions} deletions`);
   });
 });

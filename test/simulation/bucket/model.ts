@@ -42,11 +42,13 @@ export class Model {
   /** A machine said that it has a blob: it answers for it for a while. A use counts for retention if the machine had news. */
   promised(machine: Machine, hash: string, nowMs: number): void {
     machine.promises.set(hash, nowMs + this.#options.promiseMs);
-    this.used(machine, hash, nowMs);
+    if (this.#options.durability === 's3' && machine.isFresh) machine.uses.set(hash, nowMs);
+    else this.used(machine, hash, nowMs);
   }
 
+  /** It was read, perhaps from the local tier after the bucket had forgotten it: so only what the bucket has to hold is held longer. */
   used(machine: Machine, hash: string, nowMs: number): void {
-    if (machine.isFresh) machine.uses.set(hash, nowMs);
+    if (machine.isFresh && this.mustHold([machine], hash, nowMs)) machine.uses.set(hash, nowMs);
   }
 
   isPromised(machine: Machine, hash: string, nowMs: number): boolean {
