@@ -18,7 +18,7 @@ describe('a server that is killed again and again, with trouble on the way to S3
   for (const durability of ['s3', 'local'] as const) {
     it(`loses nothing that it acknowledged with durability ${durability}`, async () => {
       assert.ok(minio);
-      const { acknowledgements, faults } = await killRounds(minio, { seed: 1, rounds: 6, durability });
+      const { acknowledgements, faults } = await killRounds(minio, { seed: 1, rounds: 5, durability });
       assert.ok(acknowledgements > 50, `${acknowledgements} acknowledgements`);
       assert.ok(faults > 0, `${faults} faults`);
     });

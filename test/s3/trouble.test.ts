@@ -100,7 +100,6 @@ describe('a server whose S3 is in trouble', () => {
     ['the bucket is gone', /bucket|S3/, (on) => world.proxy.bucketGone(on)],
     ['the credentials are revoked', /credentials|S3/, (on) => world.proxy.credentialsRevoked(on)],
     ['the rights are taken away', /may not|S3/, (on) => world.proxy.credentialsRevoked(on, 'AccessDenied')],
-    ['S3 is down', /S3/, (on) => (on ? world.proxy.down('refused') : world.proxy.up())],
     ['S3 stands still', /S3/, (on) => (on ? minio.freeze() : minio.thaw())],
   ];
   for (const [what, reason, turn] of troubles) {

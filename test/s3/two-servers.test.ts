@@ -22,12 +22,12 @@ import { Minio, requireMinio } from '../support/minio.ts';
 import { S3World } from './s3-world.ts';
 
 /** How long servers promise what they were asked about. */
-const PROMISE_SECONDS = 3;
+const PROMISE_SECONDS = 2;
 
 const MIB = 1024 * 1024;
 
-/** Bytes that the clients of both store: more than the local tiers hold. */
-const STORED_BYTES = 100 * MIB;
+/** Bytes that the clients of both store: more than a local tier holds. */
+const STORED_BYTES = 60 * MIB;
 
 describe('two servers on one bucket', () => {
   let minio: Minio;

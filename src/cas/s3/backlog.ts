@@ -31,12 +31,17 @@ export class Backlog {
 
   /** Takes room for bytes that are about to be accepted. Alone, anything fits. @throws unavailable. */
   take(bytes: number): void {
+    this.throwIfFull(bytes);
+    this.#bytes += bytes;
+  }
+
+  /** Whether there is room for bytes now, of which nobody knows when they will have come. @throws unavailable. */
+  throwIfFull(bytes: number): void {
     if (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes) {
       this.#refusals++;
       const message = `S3 does not keep up or is out of reach: ${this.#bytes} of at most ${this.#maxBytes} bytes wait to be stored there (s3.maxBacklogBytes)`;
       throw new ReapiError('unavailable', message, { retryAfterMs: RETRY_MS });
     }
-    this.#bytes += bytes;
   }
 
   /** Adds what is there already, whatever the limit. */

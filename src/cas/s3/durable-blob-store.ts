@@ -134,10 +134,12 @@ export class DurableBlobStore implements BlobStore {
     const { backlog, pending, clock, health } = this.#parts;
     const { sizeBytes } = digest;
     this.#parts.writer.throwIfFull();
-    backlog.take(sizeBytes);
+    // Counted when they have come: whoever sends slowly must not keep the others from sending.
+    backlog.throwIfFull(sizeBytes);
+    await here();
+    backlog.add(sizeBytes);
     let isHandedOn = false;
     try {
-      await here();
       if (this.#options.durability === 'local') {
         isHandedOn = true;
         pending.addBlob(digest);

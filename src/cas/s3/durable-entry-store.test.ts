@@ -3,7 +3,7 @@ import { BucketWorld, down, UPLOAD_WAIT_MS } from '../../../test/support/bucket-
 import { turns, until } from '../../../test/support/deferred.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { ReapiError } from '../../errors.ts';
-import { localEntryKey } from './local-entry.ts';
+import { encodeLocalEntry, localEntryKey } from './local-entry.ts';
 
 /** Two machines on one bucket, and one clock. */
 async function two(durability: 's3' | 'local' = 's3') {
@@ -144,6 +144,20 @@ describe('DurableEntryStore', () => {
     assert.equal(await world.textOf('key'), undefined);
     assert.equal(await (await world.beside()).textOf('key'), undefined);
   });
+
+  for (const durability of ['s3', 'local'] as const) {
+    it(`takes a local copy that the bucket knows nothing of and is not given for removed, with durability ${durability}`, async () => {
+      const world = await BucketWorld.open({ durability });
+      await world.putEntry('other', 'value');
+      await world.uploaded();
+      const version = { sequence: 1, writer: 'ab'.repeat(8) };
+      const copy = encodeLocalEntry({ version, isRemoval: false, value: Buffer.from('removed') });
+      await world.local.entries.putWritten(localEntryKey('key'), copy, 1, noAbort());
+      assert.equal(await world.textOf('key'), undefined);
+      assert.equal(await world.tier.entries.delete('key', noAbort()), false);
+      assert.equal(await world.textOf('other'), 'value');
+    });
+  }
 
   describe('while S3 is out of reach', () => {
     it('takes a value that only the bucket has for absent, and finds it again afterwards', async () => {

@@ -68,6 +68,11 @@ export class Model {
     return this.#isRetained(usedMs, nowMs);
   }
 
+  /** Whether a server may not have learned yet where a blob is now: somebody has just stored or copied it. */
+  isOnTheMove(hash: string, nowMs: number): boolean {
+    return nowMs - (this.#watch.blobLandedMs(hash) ?? 0) < 3 * this.#options.refreshMs;
+  }
+
   /** Notes that a write begins. */
   begin(machine: Machine, key: string, isRemoval: boolean, nowMs: number): Write {
     const { disk, starts } = machine;

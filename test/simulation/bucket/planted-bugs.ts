@@ -11,6 +11,8 @@ import type { Plant } from './world.ts';
 export interface PlantedBug {
   /** The rule that is missing. */
   readonly name: string;
+  /** A bug that needs much to come together is looked for from a seed on that finds it; default 0. */
+  readonly fromSeed?: number;
   readonly plant: Plant;
 }
 
@@ -30,6 +32,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'containers on their way keep the floor down',
+    fromSeed: 203,
     plant: () => {
       const next = new WeakMap<ContainerNumbers, number>();
       const undoTake = replace(ContainerNumbers.prototype, 'take', (take) => {
@@ -66,6 +69,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'time counts from the publication',
+    fromSeed: 21,
     plant: () =>
       replace(Condemnations.prototype, 'publishing', (publishing) => {
         return function (this: Condemnations, state) {
@@ -99,6 +103,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'what the bucket forgot does not come back from the local tier',
+    fromSeed: 103,
     plant: () => replace(PendingUploads.prototype, 'isEntryOnItsWay', () => () => true),
   },
 ];

@@ -12,7 +12,9 @@ export class SimFiles implements FileSystem {
     this.#renamed = renamed;
   }
 
-  makeFolder(): void {}
+  makeFolder(): void {
+    // Folders are but beginnings of paths.
+  }
 
   list(path: string): readonly string[] {
     return [...this.#files.keys()]
@@ -67,9 +69,13 @@ export class SimFiles implements FileSystem {
     this.#files.set(path, this.bytes(path).slice(0, sizeBytes));
   }
 
-  async syncData(): Promise<void> {}
+  async syncData(): Promise<void> {
+    // What is written is kept.
+  }
 
-  async syncFolder(): Promise<void> {}
+  async syncFolder(): Promise<void> {
+    // Names, too.
+  }
 
   rename(from: string, to: string): void {
     this.#files.set(to, this.bytes(from));

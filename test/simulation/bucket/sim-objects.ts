@@ -93,10 +93,13 @@ export class SimObjects implements ObjectStore {
     });
   }
 
-  // biome-ignore lint/correctness/useYield: there are none
-  async *unfinishedUploads(): AsyncIterable<readonly UnfinishedUpload[]> {}
+  unfinishedUploads(signal: AbortSignal): AsyncIterable<readonly UnfinishedUpload[]> {
+    return this.#inner.unfinishedUploads(signal);
+  }
 
-  async dropUpload(): Promise<void> {}
+  dropUpload(upload: UnfinishedUpload, signal: AbortSignal): Promise<void> {
+    return this.#inner.dropUpload(upload, signal);
+  }
 
   async #landed(key: string, bytes: Uint8Array, done: Promise<void>): Promise<void> {
     await done;

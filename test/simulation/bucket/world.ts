@@ -225,7 +225,9 @@ class BucketWorld {
     const reads: Promise<void>[] = [];
     for (const machine of machines) {
       for (const blob of this.#blobs) {
-        const mustBeThere = this.#model.mustHold(this.#machines, blob.digest.hash, now);
+        const mustBeThere =
+          this.#model.mustHold(this.#machines, blob.digest.hash, now) &&
+          !this.#model.isOnTheMove(blob.digest.hash, now);
         reads.push(this.#clients.readBlob(machine, blob, mustBeThere));
       }
       for (const key of this.#keys) reads.push(this.#clients.readEntry(machine, key, true));
