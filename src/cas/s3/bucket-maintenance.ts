@@ -100,10 +100,9 @@ export class BucketMaintenance {
     const { random, clock, log, onProgress } = this.#host;
     const bucket = await identifyBucket(objects, random, signal);
     const isAnother = this.#bucket !== undefined && this.#bucket !== bucket;
-    if (isAnother) {
-      log.error({}, 'the bucket is another one than before: what was known of it is forgotten');
-      for (const container of [...index.containers]) index.forget(container);
-    }
+    // It may also be the same one, which two servers named when they used it first: what is in it decides, below.
+    if (isAnother)
+      log.warn({}, 'the bucket has another name than before: what of it is not there any more is forgotten');
     this.#bucket = bucket;
     const remembered = [...index.containers].flatMap(({ id, remembered: keepSinceSeconds }) =>
       keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
