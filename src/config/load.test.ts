@@ -273,12 +273,13 @@ describe('isReadinessAwaited', () => {
 });
 
 describe('childEnvironment', () => {
-  it('keeps everything but the configuration and the service manager', () => {
+  it('keeps everything but the configuration, the service manager and the keys to the bucket', () => {
     const environment = {
       PATH: '/bin',
       GANTRY_WORKER_SLOTS: '3',
       GANTRY_CONFIG: 'x',
       NOTIFY_SOCKET: '/n',
+      AWS_SECRET_ACCESS_KEY: 's',
       GONE: undefined,
     };
     assert.deepEqual(childEnvironment(environment), { PATH: '/bin' });

@@ -114,12 +114,16 @@ export function isReadinessAwaited(environment: Environment = process.env): bool
 
 /**
  * The environment for a process that is started with a complete configuration of its own: without what would change
- * that configuration, and without the service manager, which waits for this process only.
+ * that configuration, without the service manager, which waits for this process only, and without the keys to the bucket: only the
+ * server uses it.
  */
 export function childEnvironment(environment: Environment = process.env): Record<string, string> {
   const kept = Object.entries(environment).filter(
     (entry): entry is [string, string] =>
-      entry[1] !== undefined && !entry[0].startsWith(ENVIRONMENT_PREFIX) && entry[0] !== 'NOTIFY_SOCKET',
+      entry[1] !== undefined &&
+      entry[0] !== 'NOTIFY_SOCKET' &&
+      !entry[0].startsWith(ENVIRONMENT_PREFIX) &&
+      !entry[0].startsWith('AWS_'),
   );
   return Object.fromEntries(kept);
 }
