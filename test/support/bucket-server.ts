@@ -9,7 +9,7 @@ import { type Container, Containers } from '../../src/cas/s3/containers.ts';
 import { CopyForward } from '../../src/cas/s3/copy-forward.ts';
 import { encodeEntryBody } from '../../src/cas/s3/entry-body.ts';
 import { containerKey } from '../../src/cas/s3/object-names.ts';
-import { ENTRY_RECORD_KIND } from '../../src/cas/s3/pack-format.ts';
+import { ENTRY_RECORD_KIND } from '../../src/cas/s3/pack-record.ts';
 import { PackWriter } from '../../src/cas/s3/pack-writer.ts';
 import { Peers } from '../../src/cas/s3/peers.ts';
 import { Promises } from '../../src/cas/s3/promises.ts';

@@ -219,7 +219,7 @@ export class BucketWorld {
 
   /** Makes the local tier forget all that it may forget. */
   async evict(): Promise<void> {
-    while ((await this.local.free('nothing')) > 0);
+    while ((await this.local.room.free('nothing')) > 0);
   }
 
   /** Keys of packs and large blobs. */

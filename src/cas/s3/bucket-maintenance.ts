@@ -3,7 +3,7 @@ import { sleep } from '../../system/clock.ts';
 import { identifyBucket } from './bucket-identity.ts';
 import type { BucketTierHost, BucketTierOptions } from './bucket-tier.ts';
 import type { TierParts } from './tier-parts.ts';
-import { untilAnswered } from './until-answered.ts';
+import { untilDone } from './until-done.ts';
 
 /** How often the index is compared with all that is in the bucket. */
 const COMPARE_INTERVAL_MS = 3_600_000;
@@ -51,10 +51,11 @@ export class BucketMaintenance {
   async start(signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#host;
     const failed = (error: unknown): void => log.warn({ err: error }, 'waiting for S3');
+    const isFinal = (error: unknown): boolean => !isKind(error, 'unavailable');
     const either = AbortSignal.any([signal, this.#stopping.signal]);
     try {
       if (this.#parts.expectedBucket !== undefined) await this.#connect(either);
-      else await untilAnswered(() => this.#connect(either), { clock, random, failed }, either);
+      else await untilDone(() => this.#connect(either), { clock, random, failed, isFinal }, either);
     } catch (error) {
       if (this.#parts.expectedBucket === undefined || !isKind(error, 'unavailable')) throw error;
       log.warn({ err: error }, 'S3 is out of reach: starting with what this machine knows');
@@ -108,7 +109,7 @@ export class BucketMaintenance {
       keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
     );
     numbers.sawFloor(await refresh.ownFloor(signal));
-    const { lostRows } = await refresh.compare(signal, onProgress);
+    const lostRows = await refresh.compare(signal, onProgress);
     condemnations.learn(remembered);
     await refresh.run(signal);
     this.#comparedMs = clock.monotonicMs();
@@ -182,7 +183,7 @@ export class BucketMaintenance {
   }
 
   async #compare(signal: AbortSignal): Promise<void> {
-    const { lostRows } = await this.#parts.refresh.compare(signal);
+    const lostRows = await this.#parts.refresh.compare(signal);
     this.#comparedMs = this.#host.clock.monotonicMs();
     // What this machine still has of it goes back into the bucket.
     if (lostRows > 0) this.#findPending();

@@ -19,7 +19,7 @@ import { containerKey } from './object-names.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { PackWriter } from './pack-writer.ts';
 import { SharedWork } from './shared-work.ts';
-import { untilStored } from './until-stored.ts';
+import { untilDone } from './until-done.ts';
 
 /** Blobs and entries that wait for a pack: each takes some 2 KiB beside its bytes. */
 const MAX_WAITING = 100_000;
@@ -154,8 +154,7 @@ export class BucketWriter {
       log.warn({ err: error, key }, 'a large blob could not be stored in the bucket; it is tried again');
     };
     try {
-      const lost = await untilStored(() => this.#attempt(key, digest, signal), { clock, random, failed }, signal);
-      if (lost !== undefined) throw lost;
+      await untilDone(() => this.#attempt(key, digest, signal), { clock, random, failed, isFinal: isLost }, signal);
       const container = index.containers.add({ id, digest }, digest.sizeBytes, time.now());
       const rowKey = this.#key.setHex(digestFunctionToWire(digest.function), digest.hash);
       index.putBlob(rowKey, { container, offset: 0, lengthBytes: digest.sizeBytes }, time.now());
@@ -164,16 +163,14 @@ export class BucketWriter {
     }
   }
 
-  /** @returns the error if the local tier has lost the blob: that does not change by trying again. */
-  async #attempt(key: string, digest: Digest, signal: AbortSignal): Promise<unknown> {
+  async #attempt(key: string, digest: Digest, signal: AbortSignal): Promise<void> {
     const { local, objects } = this.#parts;
-    try {
-      const bytes = await local.blobs.open(digest, WHOLE, signal);
-      await objects.putStream(key, bytes, digest.sizeBytes, signal);
-      return undefined;
-    } catch (error) {
-      if (isKind(error, 'blob-not-found') || isKind(error, 'data-loss')) return error;
-      throw error;
-    }
+    const bytes = await local.blobs.open(digest, WHOLE, signal);
+    await objects.putStream(key, bytes, digest.sizeBytes, signal);
   }
+}
+
+/** The local tier does not have the blob any more. */
+function isLost(error: unknown): boolean {
+  return isKind(error, 'blob-not-found') || isKind(error, 'data-loss');
 }

@@ -40,7 +40,6 @@ export interface CollectorOptions extends VictimRules {
 export interface CollectorCounts {
   readonly condemned: number;
   readonly deleted: number;
-  readonly deletedBytes: number;
 }
 
 /**
@@ -52,7 +51,6 @@ export class Collector {
   readonly #options: CollectorOptions;
   #condemned = 0;
   #deleted = 0;
-  #deletedBytes = 0;
 
   constructor(parts: CollectorParts, options: CollectorOptions) {
     this.#parts = parts;
@@ -60,7 +58,7 @@ export class Collector {
   }
 
   get counts(): CollectorCounts {
-    return { condemned: this.#condemned, deleted: this.#deleted, deletedBytes: this.#deletedBytes };
+    return { condemned: this.#condemned, deleted: this.#deleted };
   }
 
   /**
@@ -113,7 +111,6 @@ export class Collector {
     for (const container of due) {
       index.forget(container);
       this.#deleted++;
-      this.#deletedBytes += container.sizeBytes;
     }
   }
 

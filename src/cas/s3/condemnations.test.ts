@@ -198,23 +198,24 @@ describe('Condemnations', () => {
   });
 
   describe('learn', () => {
-    it('tells of containers that were not known to be condemned, each once', async () => {
-      const { world, pack } = await setUp();
-      const condemnation = { id: pack.id, keepSinceSeconds: 5 };
-      assert.deepEqual(world.condemnations.learn([condemnation, condemnation]), [pack]);
-      assert.deepEqual(world.condemnations.learn([condemnation]), []);
-      assert.equal(pack.condemned?.keepSinceSeconds, 5);
-      assert.deepEqual([pack.condemned?.isAnnounced, pack.condemned?.publishedMs], [false, undefined]);
+    it('condemns each container once: what is read again changes nothing', async () => {
+      const { clock, world, pack } = await setUp();
+      const learnedMs = clock.monotonicMs();
+      world.condemnations.learn([{ id: pack.id, keepSinceSeconds: 5 }]);
+      clock.advance(1000);
+      world.condemnations.learn([{ id: pack.id, keepSinceSeconds: 6 }]);
+      const expected = { keepSinceSeconds: 5, learnedMs, isAnnounced: false, publishedMs: undefined };
+      assert.deepEqual(pack.condemned, expected);
+      assert.deepEqual(world.condemnations.unfinished, [pack]);
     });
 
     it('remembers a condemnation of a container that becomes known only later', async () => {
       const { server, world, pack } = await setUp();
       const other = server('2');
-      assert.deepEqual(other.condemnations.learn([{ id: pack.id, keepSinceSeconds: 5 }]), []);
-      assert.deepEqual(other.condemnations.learnAhead(), []);
+      other.condemnations.learn([{ id: pack.id, keepSinceSeconds: 5 }]);
+      other.condemnations.learnAhead();
       const container = other.index.containers.add({ id: pack.id }, pack.sizeBytes, 1);
-      assert.deepEqual(other.condemnations.learnAhead(), [container]);
-      assert.deepEqual(other.condemnations.learnAhead(), []);
+      other.condemnations.learnAhead();
       assert.equal(container.condemned?.keepSinceSeconds, 5);
       assert.equal(world.index.containers.find(pack.id)?.condemned, undefined);
     });
@@ -227,9 +228,10 @@ describe('Condemnations', () => {
         keepSinceSeconds: 1,
       }));
       other.condemnations.learn([{ id: pack.id, keepSinceSeconds: 1 }, ...strangers]);
-      other.index.containers.add({ id: pack.id }, 1, 1);
+      const first = other.index.containers.add({ id: pack.id }, 1, 1);
       const last = other.index.containers.add({ id: { ...pack.id, number: 65_635 } }, 1, 1);
-      assert.deepEqual(other.condemnations.learnAhead(), [last]);
+      other.condemnations.learnAhead();
+      assert.deepEqual([first.condemned, last.condemned?.keepSinceSeconds], [undefined, 1]);
     });
   });
 

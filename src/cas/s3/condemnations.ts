@@ -8,7 +8,8 @@ import type { Container } from './containers.ts';
 import type { CopyForward } from './copy-forward.ts';
 import { encodeEntryBody } from './entry-body.ts';
 import { containerText } from './object-names.ts';
-import { type Condemnation, REMOVAL_RECORD_KIND } from './pack-format.ts';
+import type { Condemnation } from './pack-format.ts';
+import { REMOVAL_RECORD_KIND } from './pack-record.ts';
 import type { PackWriter } from './pack-writer.ts';
 import type { Promises } from './promises.ts';
 
@@ -54,36 +55,30 @@ export class Condemnations {
     this.#parts = parts;
   }
 
-  /**
-   * Condemnations that were read. Those of containers that are not known are remembered for `learnAhead`.
-   * @returns containers that were not known to be condemned.
-   */
-  learn(condemnations: readonly Condemnation[]): readonly Container[] {
+  /** Condemnations that were read. Those of containers that are not known are remembered for `learnAhead`. */
+  learn(condemnations: readonly Condemnation[]): void {
     const { index, clock } = this.#parts;
-    const learned: Container[] = [];
-    const now = clock.monotonicMs();
+    const learnedMs = clock.monotonicMs();
     for (const condemnation of condemnations) {
       const { id, keepSinceSeconds } = condemnation;
       const container = index.containers.find(id);
       if (container === undefined) this.#ahead.set(containerText(id), condemnation);
       if (container === undefined || container.condemned !== undefined) continue;
       // Whoever wrote it may have died before anybody else could know of it.
-      container.condemned = { keepSinceSeconds, learnedMs: now, isAnnounced: false, publishedMs: undefined };
-      learned.push(container);
+      container.condemned = { keepSinceSeconds, learnedMs, isAnnounced: false, publishedMs: undefined };
     }
     for (const text of this.#ahead.keys()) {
       if (this.#ahead.size <= MAX_AHEAD) break;
       this.#ahead.delete(text);
     }
-    return learned;
   }
 
-  /** Containers became known: those among them that had been condemned before. @returns as `learn`. */
-  learnAhead(): readonly Container[] {
+  /** Containers became known: those among them that had been condemned before. */
+  learnAhead(): void {
     const { containers } = this.#parts.index;
     const known = [...this.#ahead].filter(([, { id }]) => containers.find(id) !== undefined);
     for (const [text] of known) this.#ahead.delete(text);
-    return this.learn(known.map(([, condemnation]) => condemnation));
+    this.learn(known.map(([, condemnation]) => condemnation));
   }
 
   /** Copies forward what is needed of condemned containers and forgets the rest. @throws cancelled; unavailable. */

@@ -16,10 +16,10 @@ import { fetchBlob, readPlace } from './fetch-blob.ts';
 import type { LocalTier } from './local-tier.ts';
 import { containerKey } from './object-names.ts';
 import type { ObjectStore } from './object-store.ts';
-import { ENTRY_RECORD_KIND, REMOVAL_RECORD_KIND } from './pack-format.ts';
+import { ENTRY_RECORD_KIND, REMOVAL_RECORD_KIND } from './pack-record.ts';
 import type { PackWriter } from './pack-writer.ts';
 import type { RangeReader } from './range-reader.ts';
-import { untilStored } from './until-stored.ts';
+import { untilDone } from './until-done.ts';
 
 /** Beside one full pack, what is in memory at the same time while it is copied. */
 const SLACK_BYTES = 16 * 1024 * 1024;
@@ -193,25 +193,12 @@ export class CopyForward {
   }
 
   /** Until S3 answers, and has room. */
-  async #untilDone<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  #untilDone<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const { clock, random, log } = this.#parts;
     const failed = (error: unknown): void => {
       log.warn({ err: error }, 'copying forward is tried again');
     };
-    const outcome = await untilStored(() => finalOutcome(attempt), { clock, random, failed }, signal);
-    if ('error' in outcome) throw outcome.error;
-    return outcome.value;
-  }
-}
-
-/** Turns failures that trying again does not change into outcomes. */
-async function finalOutcome<T>(
-  attempt: () => Promise<T>,
-): Promise<{ readonly value: T } | { readonly error: unknown }> {
-  try {
-    return { value: await attempt() };
-  } catch (error) {
-    if (isKind(error, 'unavailable') || isKind(error, 'quota-exceeded')) throw error;
-    return { error };
+    const isFinal = (error: unknown): boolean => !isKind(error, 'unavailable') && !isKind(error, 'quota-exceeded');
+    return untilDone(attempt, { clock, random, failed, isFinal }, signal);
   }
 }

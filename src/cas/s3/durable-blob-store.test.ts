@@ -302,7 +302,7 @@ describe('DurableBlobStore', () => {
     world.faults.of = () => 'fail-before';
     world.clock.advance(2 * REFRESH_MS);
     await world.put(SMALL, 1);
-    while ((await world.local.free('leased')) > 0);
+    while ((await world.local.room.free('leased')) > 0);
     assert.equal(await world.isMissing(digest), false);
   });
 

@@ -3,13 +3,8 @@ import { BugError } from '../../errors.ts';
 import { encodeEntryBody } from './entry-body.ts';
 import type { ContainerId } from './object-names.ts';
 import { type NewPackEntry, PackBuilder } from './pack-builder.ts';
-import {
-  ENTRY_RECORD_KIND,
-  MAX_PACK_CONDEMNATIONS,
-  MAX_PACK_RECORDS,
-  PACK_TRAILER_BYTES,
-  REMOVAL_RECORD_KIND,
-} from './pack-format.ts';
+import { MAX_PACK_CONDEMNATIONS, MAX_PACK_RECORDS, PACK_TRAILER_BYTES } from './pack-format.ts';
+import { ENTRY_RECORD_KIND, REMOVAL_RECORD_KIND } from './pack-record.ts';
 
 const ID: ContainerId = { writer: '0102030405060708', number: 0x0a0b0c, nonce: 'a1a2a3a4' };
 const OTHER: ContainerId = { writer: '1112131415161718', number: 2, nonce: 'b1b2b3b4' };
@@ -68,22 +63,22 @@ describe('PackBuilder', () => {
       { offset: 305, lengthBytes: 14 },
       { offset: 319, lengthBytes: 13 },
     ]);
-    assert.equal(builder.recordCount, 4);
     assert.equal(builder.bodyBytes, 332);
     assert.equal(builder.sizeBytes, Buffer.concat(builder.finish()).length);
   });
 
-  it('is empty until it holds a record or condemns a container', () => {
-    assert.equal(newBuilder().isEmpty, true);
-    assert.equal(newBuilder().sizeBytes, 30 + PACK_TRAILER_BYTES);
-    const withBlob = newBuilder();
-    withBlob.addBlob(1, HASH, Buffer.alloc(0));
-    assert.equal(withBlob.isEmpty, false);
-    assert.equal(withBlob.finish().length, 1, 'no chunk for an empty body');
-    const condemning = newBuilder();
-    condemning.condemn({ id: OTHER, keepSinceSeconds: 1 });
-    assert.equal(condemning.isEmpty, false);
-    assert.equal(condemning.recordCount, 0);
+  it('is header and trailer until something is added, and counts condemnations apart from records', () => {
+    const builder = newBuilder();
+    assert.equal(builder.sizeBytes, 30 + PACK_TRAILER_BYTES);
+    builder.condemn({ id: OTHER, keepSinceSeconds: 1 });
+    assert.equal(builder.recordCount, 0);
+    assert.equal(builder.sizeBytes, 30 + 22 + PACK_TRAILER_BYTES);
+  });
+
+  it('has no chunk for an empty body', () => {
+    const builder = newBuilder();
+    builder.addBlob(1, HASH, Buffer.alloc(0));
+    assert.equal(builder.finish().length, 1);
   });
 
   it('adds 35 bytes to a blob of 1 KiB', () => {
@@ -178,6 +173,6 @@ describe('PackBuilder', () => {
     const builder = newBuilder();
     const version = { sequence: 2 ** 48, writer: ID.writer };
     assert.throws(() => builder.addEntryBody(REMOVAL_RECORD_KIND, KEY_HASH, Buffer.of(1), version), RangeError);
-    assert.equal(builder.isEmpty, true);
+    assert.equal(builder.recordCount, 0);
   });
 });

@@ -6,21 +6,23 @@ import type { ContainerId } from './object-names.ts';
 import {
   CONDEMNATION_BYTES,
   type Condemnation,
-  ENTRY_RECORD_KIND,
   FOOTER_HEADER_BYTES,
   MAX_PACK_BODY_BYTES,
   MAX_PACK_CONDEMNATIONS,
   MAX_PACK_RECORDS,
-  MAX_RECORD_BYTES,
-  type NewPackRecord,
   PACK_TRAILER_BYTES,
   type PackHeader,
-  REMOVAL_RECORD_KIND,
   writeCondemnation,
   writeFooterHeader,
-  writeRecord,
   writeTrailer,
 } from './pack-format.ts';
+import {
+  ENTRY_RECORD_KIND,
+  MAX_RECORD_BYTES,
+  type NewPackRecord,
+  REMOVAL_RECORD_KIND,
+  writeRecord,
+} from './pack-record.ts';
 
 /** Room for records to begin with; it doubles. */
 const FIRST_RECORDS_BYTES = 4096;
@@ -60,11 +62,6 @@ export class PackBuilder {
     this.#header = { id, createdSeconds };
   }
 
-  /** Entries, removals and blobs in it. */
-  get recordCount(): number {
-    return this.#recordCount;
-  }
-
   /** Bytes of all bodies, which is where the next one begins. */
   get bodyBytes(): number {
     return this.#bodyBytes;
@@ -73,11 +70,6 @@ export class PackBuilder {
   /** Bytes of the object as it would be now. */
   get sizeBytes(): number {
     return this.#bodyBytes + this.#footerBytes + PACK_TRAILER_BYTES;
-  }
-
-  /** Whether it holds nothing worth an object: neither record nor condemnation. */
-  get isEmpty(): boolean {
-    return this.#recordCount === 0 && this.#condemnations.length === 0;
   }
 
   /**

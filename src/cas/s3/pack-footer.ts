@@ -3,14 +3,8 @@ import type { RowKey } from '../segment/record-index/row-key.ts';
 import type { BucketIndex } from './bucket-index.ts';
 import type { Container } from './containers.ts';
 import type { ObjectStore } from './object-store.ts';
-import {
-  type Condemnation,
-  decodeFooter,
-  footerPlace,
-  PACK_TRAILER_BYTES,
-  REMOVAL_RECORD_KIND,
-  tailBytes,
-} from './pack-format.ts';
+import { type Condemnation, decodeFooter, footerPlace, PACK_TRAILER_BYTES, tailBytes } from './pack-format.ts';
+import { REMOVAL_RECORD_KIND } from './pack-record.ts';
 
 /** The end of a pack as it was read. */
 export interface PackFooter {

@@ -9,7 +9,7 @@ import { type ContainerId, containerKey } from './object-names.ts';
 import type { ObjectStore } from './object-store.ts';
 import { PackBuilder, type PackedPlace } from './pack-builder.ts';
 import { MAX_PACK_RECORDS } from './pack-format.ts';
-import { untilStored } from './until-stored.ts';
+import { untilDone } from './until-done.ts';
 
 /** Packs that are being stored at the same time; what arrives meanwhile gathers in the next one. */
 const MAX_PACKS_IN_FLIGHT = 3;
@@ -249,7 +249,7 @@ export class PackWriter {
     const failed = (error: unknown): void => {
       log.warn({ err: error, key }, 'a pack could not be stored in the bucket; it is tried again');
     };
-    await untilStored(() => objects.put(key, chunks, signal), { clock, random, failed }, signal);
+    await untilDone(() => objects.put(key, chunks, signal), { clock, random, failed }, signal);
   }
 }
 

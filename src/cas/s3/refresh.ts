@@ -6,7 +6,6 @@ import type { BucketTime } from './bucket-time.ts';
 import type { Condemnations } from './condemnations.ts';
 import type { ContainerLoader, LoadOptions } from './container-loader.ts';
 import type { ContainerNumbers } from './container-numbers.ts';
-import type { Container } from './containers.ts';
 import {
   beforeContainer,
   PACKS_PREFIX,
@@ -17,7 +16,6 @@ import {
   writerKey,
 } from './object-names.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
-import type { Condemnation } from './pack-format.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { Promises } from './promises.ts';
 import { decodeWriterState, encodeWriterState, MAX_STATE_BYTES, stateName } from './writer-state.ts';
@@ -53,14 +51,6 @@ export interface RecoveryProgress {
   readonly total: number;
 }
 
-/** What a comparison with the bucket found. */
-export interface Comparison {
-  /** Containers that were learned to be condemned. */
-  readonly condemned: readonly Container[];
-  /** Rows whose objects somebody else removed. */
-  readonly lostRows: number;
-}
-
 /**
  * What servers on one bucket learn of each other. Each publishes a small state, and reads those of the others; of a writer whose state changed, only
  * containers above what is known already are listed. One request a refresh if nothing happened elsewhere, beside the state.
@@ -68,8 +58,6 @@ export interface Comparison {
 export class Refresh {
   readonly #parts: RefreshParts;
   readonly #options: RefreshOptions;
-  /** Learned to be condemned, and not reported yet. */
-  readonly #condemned: Container[] = [];
   /** By writer, the last state whose news this server has dealt with. */
   readonly #done = new Map<string, string>();
   #beat = 0;
@@ -83,10 +71,10 @@ export class Refresh {
   }
 
   /**
-   * Publishes and reads what is new. @returns containers that were condemned by others, each once: to be emptied.
+   * Publishes and reads what is new; what others condemned is to be emptied then (`Condemnations.unfinished`).
    * @throws unavailable; precondition if a newer version shares the bucket; cancelled.
    */
-  async run(signal: AbortSignal): Promise<readonly Container[]> {
+  async run(signal: AbortSignal): Promise<void> {
     const { clock, promises } = this.#parts;
     const startedMs = clock.monotonicMs();
     await this.publish(signal);
@@ -94,7 +82,6 @@ export class Refresh {
     // Also of those whose news could not be read the last time.
     for (const peer of this.#parts.peers) if (peer.hasNews) await this.#readNews(peer, signal);
     promises.refreshed(startedMs);
-    return this.#condemned.splice(0);
   }
 
   /**
@@ -124,9 +111,10 @@ export class Refresh {
 
   /**
    * Compares the index with everything that is in the bucket: finds what was missed, and forgets what somebody deleted by hand or by a
-   * lifecycle rule. What it learned before it failed, the next one reports. @throws as `run`.
+   * lifecycle rule.
+   * @returns rows whose objects somebody else removed. @throws as `run`.
    */
-  async compare(signal: AbortSignal, onProgress?: (progress: RecoveryProgress) => void): Promise<Comparison> {
+  async compare(signal: AbortSignal, onProgress?: (progress: RecoveryProgress) => void): Promise<number> {
     const { objects, index, log } = this.#parts;
     const before = [...index.containers];
     const found: ObjectInfo[] = [];
@@ -149,7 +137,7 @@ export class Refresh {
     const unknown = found.filter(({ key }) => isAnythingLost || this.#isUnknown(key));
     const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: unknown.length });
     await this.#learn(unknown, { signal, again: isAnythingLost, onProgress: progress });
-    return { condemned: this.#condemned.splice(0), lostRows };
+    return lostRows;
   }
 
   /** The floor that an earlier start of this server published last; 0 if there was none. @throws unavailable. */
@@ -245,14 +233,12 @@ export class Refresh {
     options: Pick<LoadOptions, 'signal' | 'again' | 'onProgress'>,
   ): Promise<void> {
     const { loader, condemnations, time } = this.#parts;
-    const onCondemned = (found: readonly Condemnation[]): void => {
-      this.#condemned.push(...condemnations.learn(found));
-    };
     if (infos.length === 0) return;
     try {
-      await loader.load(infos, { ...options, touched: time.now(), onCondemned });
+      const touched = time.now();
+      await loader.load(infos, { ...options, touched, onCondemned: (found) => condemnations.learn(found) });
     } finally {
-      this.#condemned.push(...condemnations.learnAhead());
+      condemnations.learnAhead();
     }
   }
 }

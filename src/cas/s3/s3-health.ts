@@ -38,11 +38,6 @@ export class S3Health {
     return since !== undefined && this.#clock.monotonicMs() - since >= DOWN_AFTER_MS;
   }
 
-  /** What the last request failed with; undefined while S3 answers. */
-  get lastError(): unknown {
-    return this.#lastError;
-  }
-
   /** What the last request failed with, as the end of a sentence; empty while S3 answers. */
   get reason(): string {
     return this.#lastError instanceof Error ? `: ${this.#lastError.message}` : '';

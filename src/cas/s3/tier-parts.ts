@@ -1,4 +1,4 @@
-import { ReapiError } from '../../errors.ts';
+import { isKind, ReapiError } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
 import { Semaphore } from '../../system/semaphore.ts';
 import { Backlog } from './backlog.ts';
@@ -27,7 +27,7 @@ import { Refresh } from './refresh.ts';
 import { S3Health } from './s3-health.ts';
 import { type LoadedIndex, loadFromBucket, loadFromFolder, Snapshots } from './snapshots.ts';
 import { type LastStop, TierFolder } from './tier-folder.ts';
-import { untilAnswered } from './until-answered.ts';
+import { untilDone } from './until-done.ts';
 import { WatchedObjectStore } from './watched-object-store.ts';
 
 /** Memory for parts of large blobs that are being read. */
@@ -161,8 +161,8 @@ async function loadStart(
   if (here !== undefined) return { ...here, writer, lastStop };
   const failed = (error: unknown): void =>
     log.warn({ err: error }, 'waiting for S3: there is no index on this machine');
-  const persistence = { clock, random, failed };
-  const there = await untilAnswered(() => load(), persistence, signal);
+  const isFinal = (error: unknown): boolean => !isKind(error, 'unavailable');
+  const there = await untilDone(() => load(), { clock, random, failed, isFinal }, signal);
   return {
     index: there?.index ?? new BucketIndex(new Containers(), seed),
     writer,

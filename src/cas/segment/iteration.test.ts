@@ -123,7 +123,7 @@ describe('iteration', () => {
         // Those that were and were not visited yet change their rows, and all their segments.
         for (const from of [0, 1500, 2900]) await putEntries(store, 100, 'new'.padEnd(300), from);
         await putEntries(store, 50, 'other', 10_000 + visits);
-        await store.free('recent');
+        await store.room.free('recent');
       };
       await store.eachEntry(visit, noAbort());
       assert.deepEqual(

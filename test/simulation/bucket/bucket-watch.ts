@@ -5,6 +5,7 @@ import type { SimTime } from './sim-time.ts';
 
 interface CondemnationSeen {
   readonly writer: string;
+  readonly writtenMs: number;
   /** When the state of its writer was next published: who refreshes from then on learns of it. */
   publishedMs: number | undefined;
 }
@@ -17,8 +18,8 @@ export class BucketWatch {
   /** By the part of the key that all names of a container begin with. */
   readonly #condemned = new Map<string, CondemnationSeen[]>();
   readonly #unpublished: CondemnationSeen[] = [];
-  /** When a blob last arrived in a container, by its hash. */
-  readonly #blobs = new Map<string, number>();
+  /** When a blob last arrived in a container, by its hash, and in which. */
+  readonly #blobs = new Map<string, { readonly ms: number; readonly key: string }>();
   /** When the state of a writer was last published. */
   readonly #published = new Map<string, number[]>();
   deletions = 0;
@@ -31,7 +32,13 @@ export class BucketWatch {
 
   /** When a blob last arrived, in world milliseconds; undefined if it never did. */
   blobLandedMs(hash: string): number | undefined {
-    return this.#blobs.get(hash);
+    return this.#blobs.get(hash)?.ms;
+  }
+
+  /** When the container in which a blob arrived last was condemned first: whoever lists it then learns of it, published or not. */
+  blobCondemnedMs(hash: string): number | undefined {
+    const key = this.#blobs.get(hash)?.key;
+    return key === undefined ? undefined : this.#condemned.get(startOf(key))?.[0]?.writtenMs;
   }
 
   /** When a writer first published after `sinceMs`: what it had stored by then can be known to the others. */
@@ -52,7 +59,7 @@ export class BucketWatch {
     const name = parseContainerKey(key);
     if (name === undefined) return;
     if (name.digest !== undefined) {
-      this.#blobs.set(name.digest.hash, this.#time.monotonicMs());
+      this.#blobs.set(name.digest.hash, { ms: this.#time.monotonicMs(), key });
       return;
     }
     const trailer = bytes.subarray(bytes.length - PACK_TRAILER_BYTES);
@@ -60,7 +67,7 @@ export class BucketWatch {
     decodeFooter(bytes.subarray(offset, offset + lengthBytes), trailer, {
       condemned: (condemnation) => this.#condemn(name.id.writer, condemnation),
       record: (rowKey, { kind }) => {
-        if (kind < ENTRY_KIND) this.#blobs.set(rowKey.hex(), this.#time.monotonicMs());
+        if (kind < ENTRY_KIND) this.#blobs.set(rowKey.hex(), { ms: this.#time.monotonicMs(), key });
       },
     });
   }
@@ -81,7 +88,7 @@ export class BucketWatch {
   #condemn(writer: string, { id }: Condemnation): void {
     const start = containerKey({ id });
     const seen = this.#condemned.get(start) ?? [];
-    const condemnation = { writer, publishedMs: undefined };
+    const condemnation = { writer, writtenMs: this.#time.monotonicMs(), publishedMs: undefined };
     seen.push(condemnation);
     this.#unpublished.push(condemnation);
     this.#condemned.set(start, seen);

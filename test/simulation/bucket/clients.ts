@@ -143,13 +143,14 @@ export class Clients {
     const { time, model, violated } = this.#world;
     const beganMs = time.monotonicMs();
     // News that comes while it reads may or may not count.
+    const { newsMs } = machine;
     const answer = await this.#ask(machine, `read ${key}`, (tier) => {
       return tier.entries.get(key, NEVER);
     });
     if (answer === undefined) return;
     const text = answer.value === undefined ? undefined : Buffer.from(answer.value.value).toString();
     const id = text === undefined ? undefined : Number(text.split('#')[1]);
-    const wrong = model.checkRead(reader, key, id, beganMs);
+    const wrong = model.checkRead(reader, key, id, { beganMs, newsMs });
     if (wrong !== undefined) violated(`${machine.name}: ${wrong}`);
     if (id === undefined && mustBeThere && model.mustHave(key, time.monotonicMs())) {
       violated(`${machine.name} lost ${key}`);

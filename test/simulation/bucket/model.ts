@@ -68,9 +68,13 @@ export class Model {
     return this.#isRetained(usedMs, nowMs);
   }
 
-  /** Whether a server may not have learned yet where a blob is now: somebody has just stored or copied it. */
+  /**
+   * Whether a server may not have learned yet where a blob is now: somebody has just stored or copied it, or will, as it is in a
+   * container that was condemned by one who did not use it.
+   */
   isOnTheMove(hash: string, nowMs: number): boolean {
-    return nowMs - (this.#watch.blobLandedMs(hash) ?? 0) < 3 * this.#options.refreshMs;
+    const movedMs = Math.max(this.#watch.blobLandedMs(hash) ?? 0, this.#watch.blobCondemnedMs(hash) ?? 0);
+    return nowMs - movedMs < 3 * this.#options.refreshMs;
   }
 
   /** Notes that a write begins. */
@@ -86,13 +90,21 @@ export class Model {
   }
 
   /** What is wrong with a value that was read, if anything is. @param id of the write; undefined: there was no value. */
-  checkRead(reader: Reader, key: string, id: number | undefined, beganMs: number): string | undefined {
+  checkRead(
+    reader: Reader,
+    key: string,
+    id: number | undefined,
+    { beganMs, newsMs }: { readonly beganMs: number; readonly newsMs: number | undefined },
+  ): string | undefined {
     if (id === undefined) return undefined;
     const read = this.writes[id];
     if (read === undefined || read.key !== key || read.isRemoval) return `${key} has a value that nobody wrote`;
     const newer = this.writes.find(
       (write) =>
-        write.key === key && write.isAcknowledged && this.#isNewer(write, read) && this.#sees(reader, write, beganMs),
+        write.key === key &&
+        write.isAcknowledged &&
+        this.#isNewer(write, read) &&
+        this.#sees(reader, write, beganMs, newsMs),
     );
     if (newer === undefined) return undefined;
     const what = newer.isRemoval ? 'removal' : 'value';
@@ -122,19 +134,17 @@ export class Model {
     if (newer.machine === older.machine && newer.disk === older.disk) {
       return older.start < newer.start || (older.endedMs !== undefined && older.endedMs <= newer.beganMs);
     }
-    return older.isAcknowledged && this.#sees(newer.machine, older, newer.beganMs, newer);
+    return older.isAcknowledged && this.#sees(newer.machine, older, newer.beganMs, this.#knownMs.get(newer.id));
   }
 
-  /** Whether a reader must know of a write. */
-  #sees(reader: Reader, write: Write, atMs: number, by?: Write): boolean {
+  /** Whether a reader must know of a write. @param knownMs until when it knew the others at `atMs`; what a writer knew is kept with its write. */
+  #sees(reader: Reader, write: Write, atMs: number, knownMs: number | undefined): boolean {
     const { endedMs, machine, disk } = write;
     if (endedMs === undefined || endedMs > atMs || !this.#isSafe(write)) return false;
     if (reader === 'bucket') return this.#options.durability === 's3';
     if (reader === machine && reader.disk === disk) return true;
     if (this.#options.durability === 'local') return false;
     const publishedMs = this.#watch.publishedAfter(machine.writers[disk] ?? '', endedMs);
-    // What a writer knew when it wrote is kept with the write: its news may be older by now.
-    const knownMs = by === undefined ? reader.newsMs : this.#knownMs.get(by.id);
     return publishedMs !== undefined && knownMs !== undefined && publishedMs <= knownMs;
   }
 

@@ -80,14 +80,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'what others condemned is announced before it is deleted',
+    fromSeed: 48,
     plant: () =>
       replace(Condemnations.prototype, 'learn', (learn) => {
         return function (this: Condemnations, condemnations) {
-          const learned = learn.call(this, condemnations);
-          for (const { condemned } of learned) {
-            if (condemned !== undefined) Object.assign(condemned, { publishedMs: condemned.learnedMs });
+          learn.call(this, condemnations);
+          for (const { condemned } of this.unfinished) {
+            if (condemned?.isAnnounced === false) condemned.publishedMs ??= condemned.learnedMs;
           }
-          return learned;
         };
       }),
   },

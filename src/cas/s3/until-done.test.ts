@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { noAbort } from '../../../test/support/expectations.ts';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
-import { untilStored } from './until-stored.ts';
+import { untilDone } from './until-done.ts';
 
 function world(fraction: number) {
   const clock = new FakeClock();
@@ -11,10 +11,10 @@ function world(fraction: number) {
   return { clock, failures, persistence: { clock, random, failed: (error: unknown) => void failures.push(error) } };
 }
 
-describe('untilStored', () => {
+describe('untilDone', () => {
   it('gives what the first try gives, at once', async () => {
     const { clock, failures, persistence } = world(0);
-    assert.equal(await untilStored(async () => 7, persistence, noAbort()), 7);
+    assert.equal(await untilDone(async () => 7, persistence, noAbort()), 7);
     assert.deepEqual([clock.armed, failures], [0, []]);
   });
 
@@ -27,7 +27,7 @@ describe('untilStored', () => {
       const error = new Error('down');
       const triesAtMs: number[] = [];
       const startMs = clock.monotonicMs();
-      const done = untilStored(
+      const done = untilDone(
         async () => {
           triesAtMs.push(clock.monotonicMs() - startMs);
           if (triesAtMs.length < 8) throw error;
@@ -52,10 +52,23 @@ describe('untilStored', () => {
     });
   }
 
+  it('throws at once what trying again cannot change', async () => {
+    const { clock, failures, persistence } = world(0);
+    const refused = new Error('refused');
+    const isFinal = (error: unknown): boolean => error === refused;
+    const errors = [new Error('down'), refused];
+    const done = untilDone(() => Promise.reject(errors.shift()), { ...persistence, isFinal }, noAbort());
+    await turn();
+    clock.advance(250);
+    await assert.rejects(done, (error) => error === refused);
+    assert.equal(failures.length, 1, 'only after the first was there another try');
+    assert.equal(clock.armed, 0);
+  });
+
   it('ends in a pause when it is told to, with the reason', async () => {
     const { clock, persistence } = world(0);
     const abort = new AbortController();
-    const done = untilStored(() => Promise.reject(new Error('down')), persistence, abort.signal);
+    const done = untilDone(() => Promise.reject(new Error('down')), persistence, abort.signal);
     await turn();
     const reason = new Error('closing');
     abort.abort(reason);
@@ -70,7 +83,7 @@ describe('untilStored', () => {
       abort.abort();
       throw new Error('interrupted');
     };
-    await assert.rejects(untilStored(attempt, persistence, abort.signal), /cancelled/);
+    await assert.rejects(untilDone(attempt, persistence, abort.signal), /cancelled/);
     assert.deepEqual(failures, []);
   });
 });
