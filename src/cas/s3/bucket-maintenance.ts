@@ -29,11 +29,9 @@ export class BucketMaintenance {
   readonly #jobs = new Set<Promise<void>>();
   #bucket: string | undefined;
   #isConnected = false;
-  /** Nothing was pending when the tier was stopped. */
-  #wasIdle = false;
   #isTakenOver: boolean;
-  #isCollecting = false;
-  #isEmptying = false;
+  /** Jobs of which one at a time runs. */
+  readonly #underWay = new Set<string>();
   #connectedMs = 0;
   #comparedMs = 0;
   #snapshotMs: number;
@@ -51,13 +49,13 @@ export class BucketMaintenance {
   async start(signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#host;
     const failed = (error: unknown): void => log.warn({ err: error }, 'waiting for S3');
-    const isFinal = (error: unknown): boolean => !isKind(error, 'unavailable');
+    const isFinal = (error: unknown): boolean => !isTransient(error);
     const either = AbortSignal.any([signal, this.#stopping.signal]);
     try {
       if (this.#parts.expectedBucket !== undefined) await this.#connect(either);
       else await untilDone(() => this.#connect(either), { clock, random, failed, isFinal }, either);
     } catch (error) {
-      if (this.#parts.expectedBucket === undefined || !isKind(error, 'unavailable')) throw error;
+      if (this.#parts.expectedBucket === undefined || !isTransient(error)) throw error;
       log.warn({ err: error }, 'S3 is out of reach: starting with what this machine knows');
       this.#findPending();
     }
@@ -74,7 +72,6 @@ export class BucketMaintenance {
         (error: unknown) => log.debug({ err: error }, 'storing the rest ended'),
       );
     }
-    this.#wasIdle = this.#parts.pending.isIdle;
     this.#stopping.abort(new ReapiError('unavailable', 'the S3 tier is closed'));
     // Jobs may wait for packs that S3 does not take.
     await this.#parts.packs.close();
@@ -87,7 +84,7 @@ export class BucketMaintenance {
     if (this.#bucket === undefined) return;
     try {
       await this.#parts.snapshots.write(this.#bucket);
-      await this.#parts.folder.markStopped(this.#wasIdle);
+      await this.#parts.folder.markStopped(this.#parts.pending.isIdle);
     } catch (error) {
       log.warn(
         { err: error },
@@ -109,14 +106,14 @@ export class BucketMaintenance {
       keepSinceSeconds === undefined ? [] : [{ id, keepSinceSeconds }],
     );
     numbers.sawFloor(await refresh.ownFloor(signal));
-    const lostRows = await refresh.compare(signal, onProgress);
+    const lostRows = await refresh.compare(signal, { isFollowing: false, onProgress });
     condemnations.learn(remembered);
-    await refresh.run(signal);
+    await this.#unlessFull(() => refresh.run(signal));
     this.#comparedMs = clock.monotonicMs();
     this.#connectedMs = this.#comparedMs;
     this.#isConnected = true;
     connected();
-    this.#empty();
+    this.#once('emptying', () => this.#empty());
     if (!this.#parts.lastStop.wasIdle || isAnother || lostRows > 0) this.#findPending();
   }
 
@@ -124,50 +121,71 @@ export class BucketMaintenance {
   #findPending(): void {
     const { pending, entries } = this.#parts;
     const { signal } = this.#stopping;
-    this.#run(() => pending.findAll((key, value, writtenMs) => entries.adopt(key, value, writtenMs, signal), signal));
+    this.#run(async () => {
+      await pending.findAll((key, value, writtenMs) => entries.adopt(key, value, writtenMs, signal), signal);
+      this.#noteTakenOver();
+    });
   }
 
   async #refreshLoop(): Promise<void> {
     const { clock, log } = this.#host;
     const { signal } = this.#stopping;
-    for (let pauseMs = this.#options.refreshMs / 2; !signal.aborted; ) {
+    const periodMs = this.#options.refreshMs / 2;
+    let retryMs = RETRY_MS;
+    for (let pauseMs = periodMs; !signal.aborted; ) {
       await sleep(clock, pauseMs, signal);
-      pauseMs = this.#options.refreshMs / 2;
+      pauseMs = periodMs;
       try {
         await this.#refresh(signal);
+        retryMs = RETRY_MS;
       } catch (error) {
         throwIfAborted(signal);
         log.warn({ err: error }, 'news of the bucket could not be read; it is tried again');
-        pauseMs = Math.min(pauseMs, RETRY_MS);
+        pauseMs = Math.min(periodMs, retryMs);
+        retryMs *= 2;
       }
     }
   }
 
   async #refresh(signal: AbortSignal): Promise<void> {
-    const { refresh, collector, promises } = this.#parts;
+    const { refresh, collector } = this.#parts;
+    const { log } = this.#host;
     if (!this.#isConnected) return this.#connect(signal);
     // Whoever was cut off for long may have missed a condemnation together with the pack that held it.
-    if (this.#isCompareDue() || (promises.staleMs ?? 0) > Math.max(LONG_STALE_MS, 2 * this.#options.refreshMs))
-      await this.#compare(signal);
-    await refresh.run(signal);
-    this.#empty();
+    if (this.#wasCutOff()) await this.#compare(signal, false);
+    await this.#unlessFull(() => refresh.run(signal));
     this.#noteTakenOver();
-    await collector.deleteDue(signal);
-    if (this.#isCollecting) return;
-    this.#isCollecting = true;
-    this.#run(async () => {
-      try {
-        await this.#collect(signal);
-      } finally {
-        this.#isCollecting = false;
-      }
-    });
+    this.#once('emptying', () => this.#empty());
+    this.#once('deleting', () =>
+      collector.deleteDue(signal).catch((error: unknown) => {
+        throwIfAborted(signal);
+        log.warn({ err: error }, 'what is due could not be deleted; it is tried again');
+      }),
+    );
+    this.#once('collecting', () => this.#collect(signal));
+    if (this.#isCompareDue()) this.#once('comparing', () => this.#compare(signal, true));
+  }
+
+  #wasCutOff(): boolean {
+    const longMs = Math.max(LONG_STALE_MS, 2 * this.#options.refreshMs);
+    const sinceMs = this.#host.clock.monotonicMs() - this.#comparedMs;
+    return (this.#parts.promises.staleMs ?? 0) > longMs && sinceMs > longMs;
+  }
+
+  /** Reading and deleting go on in a bucket that has no room: deleting makes it. */
+  async #unlessFull(refresh: () => Promise<void>): Promise<void> {
+    try {
+      await refresh();
+    } catch (error) {
+      if (!isKind(error, 'quota-exceeded')) throw error;
+      this.#host.log.warn({ err: error }, 'the bucket has no room for what this server has to say of itself');
+    }
   }
 
   /** Once everything that was there before the bucket is in it, whatever is pending has been acknowledged. */
   #noteTakenOver(): void {
     const { pending, folder } = this.#parts;
-    if (this.#isTakenOver || !pending.isIdle) return;
+    if (this.#isTakenOver || !pending.hasTakenOver) return;
     pending.tookOver();
     this.#isTakenOver = true;
     this.#run(() => folder.markTakenOver());
@@ -182,8 +200,8 @@ export class BucketMaintenance {
     return isEarly || now - this.#comparedMs >= COMPARE_INTERVAL_MS;
   }
 
-  async #compare(signal: AbortSignal): Promise<void> {
-    const lostRows = await this.#parts.refresh.compare(signal);
+  async #compare(signal: AbortSignal, isFollowing: boolean): Promise<void> {
+    const lostRows = await this.#parts.refresh.compare(signal, { isFollowing });
     this.#comparedMs = this.#host.clock.monotonicMs();
     // What this machine still has of it goes back into the bucket.
     if (lostRows > 0) this.#findPending();
@@ -198,19 +216,17 @@ export class BucketMaintenance {
     await this.#parts.snapshots.share(sizeBytes, signal);
   }
 
-  /** Empties what is condemned, one job at a time; whatever is left over, for whatever reason, the next refresh takes up again. */
-  #empty(): void {
+  /** Empties what is condemned; whatever is left over, for whatever reason, the next refresh takes up again. */
+  async #empty(): Promise<void> {
     const { condemnations } = this.#parts;
-    const containers = condemnations.unfinished;
-    if (this.#isEmptying || containers.length === 0) return;
-    this.#isEmptying = true;
-    this.#run(async () => {
-      try {
-        await condemnations.empty(containers, this.#stopping.signal);
-      } finally {
-        this.#isEmptying = false;
-      }
-    });
+    await condemnations.empty(condemnations.unfinished, this.#stopping.signal);
+  }
+
+  /** Runs a job in the background, unless it runs already. */
+  #once(name: string, work: () => Promise<void>): void {
+    if (this.#underWay.has(name)) return;
+    this.#underWay.add(name);
+    this.#run(() => work().finally(() => this.#underWay.delete(name)));
   }
 
   #run(work: () => Promise<void>): void {
@@ -218,10 +234,15 @@ export class BucketMaintenance {
       .catch((error: unknown) => {
         if (this.#stopping.signal.aborted) return;
         // The next refresh does it again.
-        if (isKind(error, 'unavailable')) this.#host.log.warn({ err: error }, 'S3 failed a job; it is tried again');
+        if (isTransient(error)) this.#host.log.warn({ err: error }, 'S3 failed a job; it is tried again');
         else this.#host.log.error({ err: error }, 'a job of the S3 tier failed');
       })
       .finally(() => this.#jobs.delete(job));
     this.#jobs.add(job);
   }
+}
+
+/** Whether it may be otherwise the next time: S3 is away, or has no room. */
+function isTransient(error: unknown): boolean {
+  return isKind(error, 'unavailable') || isKind(error, 'quota-exceeded');
 }

@@ -67,6 +67,8 @@ export class BucketWriter {
   /** Blobs that are becoming part of a pack; bounded by the backlog. */
   readonly #packing = new Map<string, Promise<void>>();
   readonly #large = new SharedWork<void>();
+  /** Values that are becoming part of a pack. */
+  #entries = 0;
 
   constructor(parts: BucketWriterParts) {
     this.#parts = parts;
@@ -74,7 +76,7 @@ export class BucketWriter {
 
   /** To be called before something is accepted that nobody else bounds. @throws unavailable when too much waits, however short it is. */
   throwIfFull(): void {
-    if (this.#parts.packs.waiting < MAX_WAITING) return;
+    if (this.#packing.size + this.#entries < MAX_WAITING) return;
     const message = 'S3 does not keep up or is out of reach: too many blobs and action results wait to be stored there';
     throw new ReapiError('unavailable', message, { retryAfterMs: RETRY_MS });
   }
@@ -110,16 +112,21 @@ export class BucketWriter {
   async writeEntry(entry: VersionedEntry, patienceMs: number): Promise<void> {
     const { packs, index, time } = this.#parts;
     const { key, value, writtenMs, version, isRemoval } = entry;
-    await packs.add({
-      bytes: Buffer.byteLength(key) + value.length + ENTRY_OVERHEAD_BYTES,
-      patienceMs,
-      build: (builder) => builder.addEntry({ key, value, writtenMs, isRemoval, ...version }),
-      stored: (container, place) => {
-        if (place === undefined) return;
-        const rowKey = this.#key.setHex(ENTRY_KIND, hashOf('sha256', key));
-        index.putEntry(rowKey, { container, ...place }, { version, isRemoval }, time.now());
-      },
-    });
+    this.#entries++;
+    try {
+      await packs.add({
+        bytes: Buffer.byteLength(key) + value.length + ENTRY_OVERHEAD_BYTES,
+        patienceMs,
+        build: (builder) => builder.addEntry({ key, value, writtenMs, isRemoval, ...version }),
+        stored: (container, place) => {
+          if (place === undefined) return;
+          const rowKey = this.#key.setHex(ENTRY_KIND, hashOf('sha256', key));
+          index.putEntry(rowKey, { container, ...place }, { version, isRemoval }, time.now());
+        },
+      });
+    } finally {
+      this.#entries--;
+    }
   }
 
   /**

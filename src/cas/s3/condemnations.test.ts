@@ -138,7 +138,7 @@ describe('Condemnations', () => {
       assert.equal(world.index.findEntry(hash)?.isRemoval, true);
       bucket.objects.delete(pack.key);
       const fresh = server('2');
-      await fresh.refresh.compare(noAbort());
+      await fresh.refresh.compare(noAbort(), { isFollowing: true });
       assert.equal(fresh.index.findEntry(hash)?.isRemoval, true);
       assert.deepEqual(fresh.index.findEntry(hash)?.version.sequence, 2);
       assert.ok(bucket.objects.has(old.pack.key));

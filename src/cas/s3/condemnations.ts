@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { throwIfAborted } from '../../errors.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../system/log.ts';
 import { ENTRY_KIND } from '../segment/log/format.ts';
@@ -27,6 +29,9 @@ const MAX_SKEW_SECONDS = 3600;
 
 /** The body of a removal that takes the place of an entry whose key nobody keeps; it is never looked at. */
 const NO_KEY_BODY = encodeEntryBody('', new Uint8Array(), 0);
+
+/** Rows that are listed at the same time, of all containers that are emptied. */
+const MAX_ROWS_AT_ONCE = 65_536;
 
 /** What condemning stands on. */
 export interface CondemnationsParts {
@@ -83,8 +88,17 @@ export class Condemnations {
 
   /** Copies forward what is needed of condemned containers and forgets the rest. @throws cancelled; unavailable. */
   async empty(containers: readonly Container[], signal: AbortSignal): Promise<void> {
-    // All at once: each copying by itself would end in a small pack of its own.
-    const needed = containers.flatMap((container) => this.#sort(container, container.condemned?.keepSinceSeconds ?? 0));
+    const oldestSeconds = this.#oldestSeconds();
+    // Many at once: each copying by itself would end in a small pack of its own.
+    let needed: IndexedRow[] = [];
+    for (const container of containers) {
+      throwIfAborted(signal);
+      needed.push(...this.#sort(container, container.condemned?.keepSinceSeconds ?? 0, oldestSeconds));
+      if (needed.length >= MAX_ROWS_AT_ONCE) {
+        await this.#parts.copies.copy(needed, signal);
+        needed = [];
+      } else await nextTurn();
+    }
     await this.#parts.copies.copy(needed, signal);
   }
 
@@ -96,8 +110,10 @@ export class Condemnations {
    */
   async condemn(containers: readonly Container[], keepSinceSeconds: number, signal: AbortSignal): Promise<void> {
     const { copies, index, packs } = this.#parts;
+    const oldestSeconds = this.#oldestSeconds();
+    const isNeeded = (row: IndexedRow): boolean => this.#isNeeded(row, keepSinceSeconds, oldestSeconds);
     await copies.copy(
-      containers.flatMap((container) => this.#neededRows(container, keepSinceSeconds)),
+      containers.flatMap((container) => index.rowsOf(container).filter(isNeeded)),
       signal,
     );
     const inForce = [...index.containers].filter(({ condemned }) => condemned !== undefined);
@@ -165,16 +181,10 @@ export class Condemnations {
     });
   }
 
-  #neededRows(container: Container, keepSinceSeconds: number): readonly IndexedRow[] {
-    const oldestSeconds = this.#oldestSeconds();
-    return this.#parts.index.rowsOf(container).filter((row) => this.#isNeeded(row, keepSinceSeconds, oldestSeconds));
-  }
-
   /** The rows that are needed; the others are forgotten. */
-  #sort(container: Container, keepSinceSeconds: number): readonly IndexedRow[] {
+  #sort(container: Container, keepSinceSeconds: number, oldestSeconds: number): readonly IndexedRow[] {
     const { index, time, onForgotten } = this.#parts;
     const needed: IndexedRow[] = [];
-    const oldestSeconds = this.#oldestSeconds();
     for (const row of index.rowsOf(container)) {
       if (this.#isNeeded(row, keepSinceSeconds, oldestSeconds)) {
         needed.push(row);

@@ -24,6 +24,9 @@ import { untilDone } from './until-done.ts';
 /** Beside one full pack, what is in memory at the same time while it is copied. */
 const SLACK_BYTES = 16 * 1024 * 1024;
 
+/** What a row on its way takes in memory beside its body, roughly. */
+const ROW_OVERHEAD_BYTES = 2048;
+
 /** Bodies that are read side by side. */
 const READS_AT_ONCE = 256;
 
@@ -91,8 +94,9 @@ export class CopyForward {
   /** Reads a row and hands it to the packs. @param stored gets what is to be waited for. */
   async #copySmall(row: IndexedRow, stored: Promise<void>[], signal: AbortSignal): Promise<void> {
     const { lengthBytes } = row.place;
-    await this.#window.take(lengthBytes);
-    const release = (): void => this.#window.give(lengthBytes);
+    const takenBytes = lengthBytes + ROW_OVERHEAD_BYTES;
+    await this.#window.take(takenBytes);
+    const release = (): void => this.#window.give(takenBytes);
     let packed: Promise<void> | undefined;
     try {
       const body = await this.#read(row, signal);

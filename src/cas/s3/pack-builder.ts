@@ -44,9 +44,9 @@ export interface NewPackEntry extends EntryVersion {
 }
 
 /**
- * Puts a pack together, in memory. Bodies are kept as they are handed over and must not change afterwards. The caller watches
- * `recordCount` and `bodyBytes`: above `MAX_PACK_RECORDS`, `MAX_PACK_CONDEMNATIONS` and `MAX_PACK_BODY_BYTES` it throws as for
- * any other misuse, and stays what it was.
+ * Puts a pack together, in memory. Bodies are kept as they are handed over and must not change afterwards. The caller keeps
+ * within `MAX_PACK_RECORDS`, `MAX_PACK_CONDEMNATIONS` and `MAX_PACK_BODY_BYTES`: above it throws as for any other misuse, and
+ * stays what it was.
  */
 export class PackBuilder {
   readonly #header: PackHeader;

@@ -87,18 +87,12 @@ export class PackWriter {
   #lastSmallMs = Number.NEGATIVE_INFINITY;
   #flushes = 0;
   #packs = 0;
-  #waiting = 0;
 
   constructor(parts: PackWriterParts, options: PackWriterOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#tokens = this.#maxTokens;
     this.#tokensMs = parts.clock.monotonicMs();
-  }
-
-  /** What was added and is not in the bucket yet. */
-  get waiting(): number {
-    return this.#waiting;
   }
 
   /** Packs that were stored. */
@@ -111,7 +105,6 @@ export class PackWriter {
     if (this.#closing.signal.aborted) return Promise.reject(closed());
     const gathering = this.#gatheringFor(input);
     gathering.inputs.push(input);
-    this.#waiting++;
     gathering.bytes += input.bytes + RECORD_OVERHEAD_BYTES;
     gathering.dueMs = Math.min(gathering.dueMs, this.#parts.clock.monotonicMs() + input.patienceMs);
     this.#schedule();
@@ -152,11 +145,8 @@ export class PackWriter {
     }
     const stored = Promise.withResolvers<void>();
     const gathering: Gathering = { inputs: [], bytes: 0, dueMs: Number.POSITIVE_INFINITY, stored };
-    const ended = (): void => {
-      this.#waiting -= gathering.inputs.length;
-    };
     // Whoever added knows of a failure; there may be nobody left.
-    stored.promise.then(ended, ended);
+    stored.promise.catch(() => undefined);
     this.#open = gathering;
     return gathering;
   }

@@ -1,6 +1,6 @@
 import { hash as hashOf } from 'node:crypto';
 import type { Digest } from '../../digest/digest.ts';
-import { isKind } from '../../errors.ts';
+import { isKind, ReapiError } from '../../errors.ts';
 import type { Log } from '../../system/log.ts';
 import { Semaphore } from '../../system/semaphore.ts';
 import { ENTRY_KIND } from '../segment/log/format.ts';
@@ -23,6 +23,9 @@ const BLOB_OVERHEAD_BYTES = 2048;
 
 /** Values of the local tier that are in memory on their way into the bucket; reading the others waits for them. */
 const MAX_FOUND_ENTRIES = 4096;
+
+/** When to try again if the tier is closed. */
+const RETRY_MS = 1000;
 
 /** Nobody waits for these uploads: records gather for so long. */
 const PATIENCE_MS = 1000;
@@ -53,6 +56,8 @@ interface QueuedBlob {
   readonly digest: Digest;
   /** Bytes of the backlog to give back; 0 of what was there before the bucket: that is not held fast either. */
   readonly takenBytes: number;
+  /** It was found before the take-over was complete. */
+  readonly isTakenOver: boolean;
 }
 
 /** A blob's name among those that are pending: what a `RowKey` holds of its hash. */
@@ -83,6 +88,11 @@ export class PendingUploads {
   #areEntriesKnown = false;
 
   #isTakenOver: boolean;
+  /** Blobs and values that were found before the take-over was complete, and whether there are more than the queue took. */
+  #takingOver = 0;
+  #isLookedFor = false;
+  /** Something was given up, or came, when the tier was closing: the next start has to look for it. */
+  #isAbandoned = false;
 
   constructor(parts: PendingUploadsParts, options: PendingUploadsOptions) {
     this.#parts = parts;
@@ -94,7 +104,13 @@ export class PendingUploads {
 
   /** Whether the bucket has all that the local tier has, but for what is being forgotten. */
   get isIdle(): boolean {
-    return this.#areBlobsKnown && this.#areEntriesKnown && !this.#isIncomplete && this.count === 0;
+    const isKnown = this.#areBlobsKnown && this.#areEntriesKnown && !this.#isIncomplete;
+    return isKnown && this.count === 0 && !this.#isAbandoned;
+  }
+
+  /** Whether all that was found, and is not known to have been acknowledged, is in the bucket. */
+  get hasTakenOver(): boolean {
+    return this.#areBlobsKnown && this.#areEntriesKnown && !this.#isLookedFor && this.#takingOver === 0;
   }
 
   /** What was there before the bucket is in the bucket: whatever is found from now on has been acknowledged. */
@@ -129,9 +145,10 @@ export class PendingUploads {
   /** A blob was put into the local tier, and room for it was taken of the backlog: that is given back when the bucket has it. */
   addBlob(digest: Digest): void {
     const takenBytes = digest.sizeBytes;
+    this.#throwIfClosing(takenBytes);
     if (this.#blobs.get(nameOf(digest.hash)) === true) this.#parts.backlog.give(takenBytes);
     else if (this.#put.size >= MAX_QUEUED) this.#leaveOut(takenBytes);
-    else this.#enqueue(this.#put, { digest, takenBytes });
+    else this.#enqueue(this.#put, { digest, takenBytes, isTakenOver: false });
     this.#pump();
   }
 
@@ -142,6 +159,7 @@ export class PendingUploads {
 
   /** Likewise of a value. @param takenBytes of the backlog. */
   addEntry(entry: VersionedEntry, takenBytes: number): void {
+    this.#throwIfClosing(takenBytes);
     this.#run(() => this.#storeEntry(entry, takenBytes));
   }
 
@@ -170,6 +188,7 @@ export class PendingUploads {
   async settled(): Promise<void> {
     await Promise.all(this.#running);
     const { backlog } = this.#parts;
+    this.#isAbandoned ||= this.#put.size + this.#found.size > 0 || this.#unqueuedBytes > 0;
     for (const queue of [this.#put, this.#found]) {
       for (let blob = queue.shift(); blob !== undefined; blob = queue.shift()) backlog.give(blob.takenBytes);
     }
@@ -195,7 +214,14 @@ export class PendingUploads {
     await this.#foundEntries.acquire(signal);
     const takenBytes = entry.value.length;
     backlog.add(takenBytes);
-    this.#run(() => this.#storeEntry(entry, takenBytes).finally(() => this.#foundEntries.release()));
+    const isTakenOver = !this.#isTakenOver;
+    if (isTakenOver) this.#takingOver++;
+    this.#run(() =>
+      this.#storeEntry(entry, takenBytes).finally(() => {
+        this.#foundEntries.release();
+        if (isTakenOver) this.#takingOver--;
+      }),
+    );
   }
 
   /** A value that the local tier has, if the bucket has none that is as new. */
@@ -230,8 +256,13 @@ export class PendingUploads {
     });
     const isHeld = this.#isTakenOver || bytes <= backlog.maxBytes;
     if (isHeld) backlog.add(queuedBytes);
-    for (const digest of digests) this.#enqueue(this.#found, { digest, takenBytes: isHeld ? digest.sizeBytes : 0 });
+    const isTakenOver = !this.#isTakenOver;
+    for (const digest of digests) {
+      this.#enqueue(this.#found, { digest, takenBytes: isHeld ? digest.sizeBytes : 0, isTakenOver });
+      if (isTakenOver) this.#takingOver++;
+    }
     this.#isIncomplete = bytes > queuedBytes;
+    this.#isLookedFor = this.#isIncomplete;
     if (isHeld) this.#unqueuedBytes = bytes - queuedBytes;
     backlog.add(this.#unqueuedBytes);
     return bytes;
@@ -273,7 +304,7 @@ export class PendingUploads {
   }
 
   /** What fails stays held fast until the next start finds it again. */
-  async #upload({ digest, takenBytes }: QueuedBlob): Promise<void> {
+  async #upload({ digest, takenBytes, isTakenOver }: QueuedBlob): Promise<void> {
     const { local, writer, backlog, index, closing, log } = this.#parts;
     try {
       if (!index.keeps(digest)) {
@@ -286,13 +317,22 @@ export class PendingUploads {
     } finally {
       backlog.give(takenBytes);
     }
+    if (isTakenOver) this.#takingOver--;
     this.#blobs.delete(nameOf(digest.hash));
+  }
+
+  /** What is not acknowledged need not be found again. @throws unavailable. */
+  #throwIfClosing(takenBytes: number): void {
+    if (!this.#parts.closing.aborted) return;
+    this.#parts.backlog.give(takenBytes);
+    throw new ReapiError('unavailable', 'the S3 tier is closed', { retryAfterMs: RETRY_MS });
   }
 
   /** Failures are those of packs that are closed; everything else is tried again or logged before. */
   #run(work: () => Promise<void>): void {
     const run = work()
       .catch((error: unknown) => {
+        this.#isAbandoned = true;
         if (this.#parts.closing.aborted || isKind(error, 'unavailable')) return;
         this.#parts.log.error({ err: error }, 'storing in the bucket failed');
       })

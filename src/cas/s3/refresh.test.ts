@@ -13,6 +13,7 @@ import type { ObjectStoreFault } from '../../../test/support/memory-object-store
 import type { Digest } from '../../digest/digest.ts';
 import { containerKey } from './object-names.ts';
 import { PackBuilder } from './pack-builder.ts';
+import type { RecoveryProgress } from './refresh.ts';
 
 const A = '1';
 const B = '2';
@@ -23,7 +24,7 @@ async function setUp(options: Partial<BucketServerOptions> = {}) {
   const a = server(A);
   const b = server(B, options);
   for (const each of [a, b, a]) {
-    await each.refresh.compare(noAbort());
+    await each.refresh.compare(noAbort(), { isFollowing: true });
     await each.refresh.run(noAbort());
   }
   return { clock, bucket, server, a, b };
@@ -113,7 +114,7 @@ describe('Refresh', () => {
       await run(a);
       await run(b);
       const c = server('3');
-      await c.refresh.compare(noAbort());
+      await c.refresh.compare(noAbort(), { isFollowing: true });
       await run(c);
       await inTime(clock, a.condemnations.condemn([pack], 0, noAbort()));
       await run(a);
@@ -154,12 +155,12 @@ describe('Refresh', () => {
       const { server, clock, a, b } = await setUp();
       const dead = server('9');
       const { pack } = await storePack(dead, 'of a server that died before it published');
-      await a.refresh.compare(noAbort());
+      await a.refresh.compare(noAbort(), { isFollowing: true });
       await inTime(clock, a.condemnations.condemn([pack], 0, noAbort()));
       await run(a);
       await run(b);
       assert.equal(b.index.containers.find(pack.id), undefined);
-      await b.refresh.compare(noAbort());
+      await b.refresh.compare(noAbort(), { isFollowing: true });
       assert.ok(b.index.containers.find(pack.id)?.condemned !== undefined);
     });
 
@@ -269,7 +270,8 @@ describe('Refresh', () => {
       const { server, b } = await setUp();
       const { digests } = await storePack(server('9'), 'one');
       const steps: string[] = [];
-      await b.refresh.compare(noAbort(), ({ listed, done, total }) => void steps.push(`${listed} ${done}/${total}`));
+      const onProgress = ({ listed, done, total }: RecoveryProgress) => void steps.push(`${listed} ${done}/${total}`);
+      await b.refresh.compare(noAbort(), { isFollowing: true, onProgress });
       assert.equal(knows(b, digests), true);
       assert.deepEqual(steps, ['1 0/0', '1 1/1']);
     });
@@ -279,7 +281,7 @@ describe('Refresh', () => {
       const { pack, digests } = await storePack(b, 'one', 'two');
       const kept = await storePack(b, 'three');
       bucket.objects.delete(pack.key);
-      assert.equal(await b.refresh.compare(noAbort()), 2);
+      assert.equal(await b.refresh.compare(noAbort(), { isFollowing: true }), 2);
       assert.deepEqual([knows(b, digests), knows(b, kept.digests)], [false, true]);
       assert.ok(b.lines.some(({ level }) => level === 'error'));
     });
@@ -289,7 +291,7 @@ describe('Refresh', () => {
       const { pack } = await storePack(b, 'one');
       pack.condemned = { keepSinceSeconds: 0, learnedMs: 0, isAnnounced: true, publishedMs: 0 };
       bucket.objects.delete(pack.key);
-      assert.equal(await b.refresh.compare(noAbort()), 0);
+      assert.equal(await b.refresh.compare(noAbort(), { isFollowing: true }), 0);
       assert.equal(b.index.containers.find(pack.id), undefined);
     });
 
@@ -301,7 +303,7 @@ describe('Refresh', () => {
         yield* list(...args);
         stored = (await storePack(b, 'meanwhile')).digests;
       };
-      assert.equal(await b.refresh.compare(noAbort()), 0);
+      assert.equal(await b.refresh.compare(noAbort(), { isFollowing: true }), 0);
       assert.equal(knows(b, stored), true);
     });
   });

@@ -77,11 +77,23 @@ export class Refresh {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, promises } = this.#parts;
     const startedMs = clock.monotonicMs();
-    await this.publish(signal);
+    const full = await this.#publishUnlessFull(signal);
     await this.#readStates(signal);
     // Also of those whose news could not be read the last time.
     for (const peer of this.#parts.peers) if (peer.hasNews) await this.#readNews(peer, signal);
     promises.refreshed(startedMs);
+    if (full !== undefined) throw full;
+  }
+
+  /** A bucket without room does not keep this server from learning, and from deleting, which makes the room. */
+  async #publishUnlessFull(signal: AbortSignal): Promise<unknown> {
+    try {
+      await this.publish(signal);
+      return undefined;
+    } catch (error) {
+      if (!isKind(error, 'quota-exceeded')) throw error;
+      return error;
+    }
   }
 
   /**
@@ -112,10 +124,16 @@ export class Refresh {
   /**
    * Compares the index with everything that is in the bucket: finds what was missed, and forgets what somebody deleted by hand or by a
    * lifecycle rule.
-   * @returns rows whose objects somebody else removed. @throws as `run`.
+   * @param options isFollowing: this server has read all news since its last comparison. Then what is gone unexpectedly is looked for in all
+   * other packs; after a time without news others may have deleted much in order, and looking everywhere would cost a request a pack.
+   * @returns rows whose objects are gone unexpectedly. @throws as `run`.
    */
-  async compare(signal: AbortSignal, onProgress?: (progress: RecoveryProgress) => void): Promise<number> {
+  async compare(
+    signal: AbortSignal,
+    options: { readonly isFollowing: boolean; readonly onProgress?: (progress: RecoveryProgress) => void },
+  ): Promise<number> {
     const { objects, index, log } = this.#parts;
+    const { isFollowing, onProgress } = options;
     const before = [...index.containers];
     const found: ObjectInfo[] = [];
     for await (const page of objects.list(PACKS_PREFIX, undefined, signal)) {
@@ -124,19 +142,19 @@ export class Refresh {
     }
     const seen = new Set(found.map(({ key }) => key));
     let lostRows = 0;
-    let isAnythingLost = false;
     for (const container of before) {
       if (seen.has(container.key) || index.containers.find(container.id) !== container) continue;
       const rows = index.forget(container);
-      isAnythingLost ||= rows > 0;
       if (container.condemned !== undefined || rows === 0) continue;
       lostRows += rows;
-      log.error({ key: container.key, rows }, 'an object is gone from the bucket that this server did not delete');
+      if (isFollowing)
+        log.error({ key: container.key, rows }, 'an object is gone from the bucket that nobody condemned');
     }
-    // Others may have known of another copy, and so have made none when the one that was known here went.
-    const unknown = found.filter(({ key }) => isAnythingLost || this.#isUnknown(key));
-    const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: unknown.length });
-    await this.#learn(unknown, { signal, again: isAnythingLost, onProgress: progress });
+    if (lostRows > 0 && !isFollowing) log.info({ lostRows }, 'others deleted objects while this server was away');
+    const again = isFollowing && lostRows > 0;
+    const wanted = found.filter(({ key }) => again || this.#isUnknown(key));
+    const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: wanted.length });
+    await this.#learn(wanted, { signal, again, onProgress: progress });
     return lostRows;
   }
 

@@ -15,6 +15,7 @@ import { Containers } from './containers.ts';
 import { CopyForward } from './copy-forward.ts';
 import { DurableBlobStore } from './durable-blob-store.ts';
 import { DurableEntryStore } from './durable-entry-store.ts';
+import type { LocalTier } from './local-tier.ts';
 import type { ObjectStore } from './object-store.ts';
 import { PackNeighbours } from './pack-neighbours.ts';
 import { PackWriter } from './pack-writer.ts';
@@ -149,19 +150,19 @@ interface Start {
 
 /** The index of before, from this machine or else from the bucket; empty if there is none. */
 async function loadStart(
-  { random, log, clock }: BucketTierHost,
+  { random, log, clock, local }: BucketTierHost,
   parts: { readonly objects: ObjectStore; readonly folder: TierFolder; readonly budget: PartBudget },
   signal: AbortSignal,
 ): Promise<Start> {
   const { objects, folder, budget } = parts;
   const seed = Number.parseInt(random.token(4), 16);
-  const lastStop = await folder.markRunning();
+  const lastStop = await lastStopOf(folder, local, signal);
   const writer = await folder.writer(random);
   const here = await loadFromFolder(folder, seed, log);
   if (here !== undefined) return { ...here, writer, lastStop };
   const failed = (error: unknown): void =>
     log.warn({ err: error }, 'waiting for S3: there is no index on this machine');
-  const isFinal = (error: unknown): boolean => !isKind(error, 'unavailable');
+  const isFinal = (error: unknown): boolean => !isKind(error, 'unavailable') && !isKind(error, 'quota-exceeded');
   const there = await untilDone(() => load(), { clock, random, failed, isFinal }, signal);
   return {
     index: there?.index ?? new BucketIndex(new Containers(), seed),
@@ -176,6 +177,26 @@ async function loadStart(
     const loaded = await loadFromBucket(objects, { seed, budget, log }, signal);
     return loaded?.bucket === bucket ? loaded : undefined;
   }
+}
+
+/** How this machine was left. Where there was nothing before the bucket, nothing has to be taken over. */
+async function lastStopOf(folder: TierFolder, local: LocalTier, signal: AbortSignal): Promise<LastStop> {
+  const lastStop = await folder.markRunning();
+  if (lastStop.isTakenOver || !(await isEmpty(local, signal))) return lastStop;
+  await folder.markTakenOver();
+  return { ...lastStop, isTakenOver: true };
+}
+
+async function isEmpty(local: LocalTier, signal: AbortSignal): Promise<boolean> {
+  let found = 0;
+  local.forEachBlob(() => {
+    found++;
+  });
+  if (found > 0) return false;
+  await local.eachEntry(() => {
+    found++;
+  }, signal);
+  return found === 0;
 }
 
 function createPromises(
