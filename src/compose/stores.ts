@@ -5,6 +5,7 @@ import { MeteredBlobStore } from '../cas/metered-blob-store.ts';
 import type { BucketStats } from '../cas/s3/bucket-stats.ts';
 import type { BucketTier } from '../cas/s3/bucket-tier.ts';
 import type { S3Options } from '../cas/s3/s3-options.ts';
+import { forgetMarks } from '../cas/s3/tier-folder.ts';
 import { LocalStore } from '../cas/segment/local-store.ts';
 import type { StoreControl, StoreEvents } from '../cas/segment/store-report.ts';
 import { MIN_SEGMENT_BYTES } from '../cas/segment/store-sizes.ts';
@@ -108,7 +109,8 @@ export async function openStores(folder: DataFolder, config: Config, parts: Stor
   publishStoreMetrics(metrics, () => local.stats());
   const calls = new StoreCalls();
   publishStoreCalls(metrics, calls);
-  if (s3 !== undefined) {
+  if (s3 === undefined) forgetMarks(NODE_FILE_SYSTEM, folder.sub(BUCKET_TIER_FOLDER));
+  else {
     tier = await openBucketTier(config, s3, {
       ...{ ...parts, folder, local, maxEntryBytes },
       onEntryForgotten: onEntryEvicted,

@@ -152,8 +152,11 @@ export class CopyForward {
       this.#bytes += sizeBytes;
       this.#moved(row, { container, offset: 0, lengthBytes: sizeBytes });
     } catch (error) {
-      if (!isKind(error, 'not-found')) throw error;
-      log.error({ err: error, key }, 'a large blob is gone from the bucket and could not be copied forward');
+      if (!isKind(error, 'not-found') && !isKind(error, 'data-loss')) throw error;
+      log.error(
+        { err: error, key },
+        'a large blob is gone from the bucket, or damaged, and could not be copied forward',
+      );
       index.drop(row);
     } finally {
       numbers.settle(id);

@@ -186,7 +186,7 @@ export class DurableBlobStore implements BlobStore {
   #isStored(digest: Digest, look = this.#parts.promises.look()): boolean {
     if (this.#touch(digest, look)) return true;
     const { index, local } = this.#parts;
-    return index.keeps(digest) && local.has(digest);
+    return look.isHeard && index.keeps(digest) && local.has(digest);
   }
 
   /** Whether the bucket may be relied on to have it. If it has it at all, this is a use: what others condemn meanwhile is copied. */

@@ -54,8 +54,10 @@ export interface PendingUploadsOptions {
 /** A blob on its way. */
 interface QueuedBlob {
   readonly digest: Digest;
-  /** Bytes of the backlog to give back; 0 of what was there before the bucket: that is not held fast either. */
+  /** Bytes of the backlog to give back. */
   readonly takenBytes: number;
+  /** The local tier must not evict it: it has been acknowledged. */
+  readonly isHeld: boolean;
   /** It was found before the take-over was complete. */
   readonly isTakenOver: boolean;
 }
@@ -84,6 +86,7 @@ export class PendingUploads {
   /** There is more than the queues took, and of the backlog so many bytes were taken for it. */
   #isIncomplete = false;
   #unqueuedBytes = 0;
+  #isMoreHeld = false;
   #areBlobsKnown = false;
   #areEntriesKnown = false;
 
@@ -129,7 +132,8 @@ export class PendingUploads {
     if (key.kind === ENTRY_KIND) return this.#areEntriesKnown && !this.#entries.has(key.hex());
     if (this.#parts.index.keepsBlob(key)) return true;
     // What the bucket has forgotten may be forgotten here as well.
-    return this.#areBlobsKnown && this.#unqueuedBytes === 0 && this.#blobs.get(key.hex()) !== true;
+    const isKnown = this.#areBlobsKnown && !this.#isMoreHeld && this.#unqueuedBytes === 0;
+    return isKnown && this.#blobs.get(key.hex()) !== true;
   }
 
   /** Whether a blob that the local tier has is on its way into the bucket, as far as is known. */
@@ -148,7 +152,7 @@ export class PendingUploads {
     this.#throwIfClosing(takenBytes);
     if (this.#blobs.get(nameOf(digest.hash)) === true) this.#parts.backlog.give(takenBytes);
     else if (this.#put.size >= MAX_QUEUED) this.#leaveOut(takenBytes);
-    else this.#enqueue(this.#put, { digest, takenBytes, isTakenOver: false });
+    else this.#enqueue(this.#put, { digest, takenBytes, isHeld: true, isTakenOver: false });
     this.#pump();
   }
 
@@ -237,8 +241,9 @@ export class PendingUploads {
   }
 
   /**
-   * Queues what the bucket lacks, as far as there is room in the queue. As long as the data of before the bucket was configured are not all there, and
-   * it is more than the backlog may hold, it takes nothing of the backlog. @returns bytes of all of it.
+   * Queues what the bucket lacks, as far as there is room in the queue. If it is more than the backlog may hold, most of it is not owed to anybody: data of
+   * before the bucket was configured, or what the bucket has forgotten. Then it takes nothing of the backlog, or nothing else could be
+   * written. @returns bytes of all of it.
    */
   #queueLacking(): number {
     const { local, index, backlog } = this.#parts;
@@ -254,22 +259,24 @@ export class PendingUploads {
       digests.push(digestOfKey(key, sizeBytes));
       queuedBytes += sizeBytes;
     });
-    const isHeld = this.#isTakenOver || bytes <= backlog.maxBytes;
-    if (isHeld) backlog.add(queuedBytes);
+    const isCounted = bytes <= backlog.maxBytes;
+    const isHeld = this.#isTakenOver || isCounted;
+    if (isCounted) backlog.add(queuedBytes);
     const isTakenOver = !this.#isTakenOver;
     for (const digest of digests) {
-      this.#enqueue(this.#found, { digest, takenBytes: isHeld ? digest.sizeBytes : 0, isTakenOver });
+      this.#enqueue(this.#found, { digest, takenBytes: isCounted ? digest.sizeBytes : 0, isHeld, isTakenOver });
       if (isTakenOver) this.#takingOver++;
     }
     this.#isIncomplete = bytes > queuedBytes;
     this.#isLookedFor = this.#isIncomplete;
-    if (isHeld) this.#unqueuedBytes = bytes - queuedBytes;
+    this.#isMoreHeld = isHeld && this.#isIncomplete;
+    if (isCounted) this.#unqueuedBytes = bytes - queuedBytes;
     backlog.add(this.#unqueuedBytes);
     return bytes;
   }
 
   #enqueue(queue: Queue<QueuedBlob>, blob: QueuedBlob): void {
-    this.#blobs.set(nameOf(blob.digest.hash), blob.takenBytes > 0);
+    this.#blobs.set(nameOf(blob.digest.hash), blob.isHeld);
     queue.push(blob);
   }
 

@@ -30,6 +30,8 @@ export interface Look {
   /** Seconds since 1970. */
   readonly now: number;
   readonly mayPromise: (container: Container) => boolean;
+  /** Whether the others still count on this server to look after what it knows. */
+  readonly isHeard: boolean;
 }
 
 /**
@@ -44,12 +46,14 @@ export class Promises {
   readonly #time: BucketTime;
   readonly #options: PromisesOptions;
   readonly #allLeasedUntil: number;
+  readonly #startedMs: number;
   #refreshedMs: number | undefined;
 
   constructor(clock: Clock, time: BucketTime, options: PromisesOptions) {
     this.#clock = clock;
     this.#time = time;
     this.#options = options;
+    this.#startedMs = clock.monotonicMs();
     this.#allLeasedUntil = options.wasUnclean ? time.now() + this.leaseSeconds : 0;
   }
 
@@ -87,6 +91,8 @@ export class Promises {
     const isFresh = staleMs < refreshMs;
     return {
       now: this.#time.now(),
+      // After a start without S3 it is not known when that was: it is counted from the start.
+      isHeard: nowMs - (this.#refreshedMs ?? this.#startedMs) < deadAfterMs(refreshMs) / 2,
       mayPromise: ({ id, condemned }) => {
         if (condemned !== undefined && nowMs - condemned.learnedMs >= refreshMs) return false;
         return isFresh || (isOwnFresh && id.writer === writer);

@@ -8,6 +8,7 @@ import type { ContainerLoader, LoadOptions } from './container-loader.ts';
 import type { ContainerNumbers } from './container-numbers.ts';
 import {
   beforeContainer,
+  containerText,
   PACKS_PREFIX,
   packsOf,
   parseContainerKey,
@@ -16,6 +17,7 @@ import {
   writerKey,
 } from './object-names.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
+import type { Condemnation } from './pack-format.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { Promises } from './promises.ts';
 import { decodeWriterState, encodeWriterState, MAX_STATE_BYTES, stateName } from './writer-state.ts';
@@ -104,8 +106,9 @@ export class Refresh {
     const { objects, numbers, index, promises, condemnations, clock } = this.#parts;
     if (this.#beat > 0) await this.#throwIfTwins(signal);
     if (condemnations.unfinished.length === 0) this.#noteDone();
-    // Differs from that of an earlier start, too.
-    const beat = Math.max(0, Math.floor(clock.nowMs())) + ++this.#beat;
+    // Of two states of this process the later has the greater, whatever happens to the clock.
+    const beat = Math.max(this.#beat + 1, Math.floor(clock.nowMs()));
+    this.#beat = beat;
     const published = condemnations.publishing(stateName({ nonce: numbers.nonce, beat }));
     const state = encodeWriterState({
       writer: numbers.writer,
@@ -154,7 +157,9 @@ export class Refresh {
     const again = isFollowing && lostRows > 0;
     const wanted = found.filter(({ key }) => again || this.#isUnknown(key));
     const progress = (done: number): void => onProgress?.({ listed: found.length, done, total: wanted.length });
-    await this.#learn(wanted, { signal, again, onProgress: progress });
+    // Footers name what was deleted long since, too; that is not worth remembering.
+    const listed = new Set(found.flatMap(({ key }) => textOf(key)));
+    await this.#learn(wanted, { signal, again, onProgress: progress }, (text) => listed.has(text));
     return lostRows;
   }
 
@@ -172,8 +177,9 @@ export class Refresh {
 
   /** Of whatever the others condemned and this server has read, nothing is left to copy. */
   #noteDone(): void {
-    this.#done.clear();
-    for (const peer of this.#parts.peers.live) {
+    const { live } = this.#parts.peers;
+    for (const writer of this.#done.keys()) if (!live.some((peer) => peer.writer === writer)) this.#done.delete(writer);
+    for (const peer of live) {
       if (!peer.hasNews) this.#done.set(peer.writer, stateName(peer.state));
     }
   }
@@ -249,16 +255,25 @@ export class Refresh {
   async #learn(
     infos: readonly ObjectInfo[],
     options: Pick<LoadOptions, 'signal' | 'again' | 'onProgress'>,
+    mayExist: (text: string) => boolean = () => true,
   ): Promise<void> {
     const { loader, condemnations, time } = this.#parts;
     if (infos.length === 0) return;
+    const onCondemned = (found: readonly Condemnation[]): void => {
+      condemnations.learn(found.filter(({ id }) => mayExist(containerText(id))));
+    };
     try {
-      const touched = time.now();
-      await loader.load(infos, { ...options, touched, onCondemned: (found) => condemnations.learn(found) });
+      await loader.load(infos, { ...options, touched: time.now(), onCondemned });
     } finally {
       condemnations.learnAhead();
     }
   }
+}
+
+/** The container of a key, if it is one. */
+function textOf(key: string): readonly string[] {
+  const name = parseContainerKey(key);
+  return name === undefined ? [] : [containerText(name.id)];
 }
 
 /** Somebody wrote there what no server writes; it is written anew at the next refresh of whose it is. */

@@ -5,7 +5,7 @@ import { FaultyFileSystem } from '../../../test/support/faulty-file-system.ts';
 import { openTemporaryFiles, temporaryFolder } from '../../../test/support/temporary-folder.ts';
 import { systemCode } from '../../errors.ts';
 import { NODE_FILE_SYSTEM } from '../../system/file-system.ts';
-import { TierFolder } from './tier-folder.ts';
+import { forgetMarks, TierFolder } from './tier-folder.ts';
 
 const RANDOM = { fraction: () => 0, uuid: () => '', token: (bytes: number) => 'ab'.repeat(bytes) };
 const NAME = 'ab'.repeat(8);
@@ -56,6 +56,15 @@ describe('TierFolder', () => {
     await folder.markTakenOver();
     await folder.markStopped(true);
     assert.deepEqual(await folder.markRunning(), { wasRunning: false, wasIdle: true, isTakenOver: true });
+  });
+
+  it('forgets its marks for a time without a bucket, also where there are none', async () => {
+    const { path, folder } = newFolder();
+    await folder.markTakenOver();
+    await folder.markStopped(true);
+    forgetMarks(NODE_FILE_SYSTEM, path);
+    assert.deepEqual(await folder.markRunning(), { wasRunning: false, wasIdle: false, isTakenOver: false });
+    forgetMarks(NODE_FILE_SYSTEM, join(path, 'nowhere'));
   });
 
   it('does not take for idle what was left open since', async () => {

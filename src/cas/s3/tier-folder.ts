@@ -33,6 +33,14 @@ export interface LastStop {
   readonly isTakenOver: boolean;
 }
 
+/**
+ * To be called for a start without a bucket: what is put from then on, nobody looks for if the last stop counts as one that left nothing
+ * pending. Throws system errors.
+ */
+export function forgetMarks(files: FileSystem, path: string): void {
+  for (const name of [IDLE, TAKEN_OVER]) removeIfThere(files, join(path, name));
+}
+
 /** The folder of the S3 tier on this machine. Methods throw system errors. */
 export class TierFolder {
   readonly #files: FileSystem;
