@@ -63,6 +63,12 @@ describe('MemoryObjectStore', () => {
     assert.deepEqual(pages, [2]);
   });
 
+  it('says that it has no room, and does nothing', async () => {
+    const store = failing('quota');
+    await assert.rejects(store.put('k', X, noAbort()), ofKind('quota-exceeded'));
+    assert.equal(store.bucket.objects.size, 0);
+  });
+
   it('hangs until it is told to stop', async () => {
     const store = failing('hang');
     const controller = new AbortController();

@@ -39,7 +39,7 @@ export class MemoryBucket {
 export type ObjectStoreCall = Exclude<keyof ObjectStore, symbol>;
 
 /** What goes wrong with one call; see `MemoryObjectStore`. */
-export type ObjectStoreFault = 'fail-before' | 'fail-middle' | 'fail-after' | 'hang';
+export type ObjectStoreFault = 'fail-before' | 'fail-middle' | 'fail-after' | 'hang' | 'quota';
 
 /** How a `MemoryObjectStore` behaves. */
 export interface MemoryObjectStoreOptions {
@@ -62,6 +62,7 @@ export interface MemoryObjectStoreOptions {
  *   an unfinished upload, since dropping them failed, too. A listing: pages came before. Others: as `fail-before`. Everyone: do it again from the start.
  * - `fail-after`: it was done, and `unavailable` is reported: the answer was lost. Whoever puts must not take the name for free, nor count the object twice;
  *   whoever deletes must be content that it is gone. Reads: as `fail-before`.
+ * - `quota`: `quota-exceeded`, and nothing was done: the bucket has no room. Only writing calls for it. Everyone: go on with all that takes no room.
  * - `hang`: no answer until the signal aborts, then `cancelled`, nothing done. The real store gives up by itself; everyone must do so when told.
  *
  * Bytes that change, objects that vanish unasked and listings that leave objects out are not among them: an S3 that does so has no law to rely on.
@@ -195,6 +196,7 @@ export class MemoryObjectStore implements ObjectStore {
     if (fault === 'hang') await untilAborted(signal);
     await this.#wait(latencyMs / 2, signal);
     if (fault === 'fail-middle') half?.();
+    if (fault === 'quota') throw new ReapiError('quota-exceeded', 'a bucket in memory: no room');
     if (fault === 'fail-before' || fault === 'fail-middle') throw failed(fault);
     const result = run();
     await this.#wait(latencyMs / 2, signal);

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../../../test/support/blob-store-contract.ts';
-import { BucketWorld, down, MAX_PACKED_BYTES, machineFolder, REFRESH_MS } from '../../../test/support/bucket-world.ts';
+import {
+  BucketWorld,
+  down,
+  type Faults,
+  MAX_PACKED_BYTES,
+  machineFolder,
+  REFRESH_MS,
+} from '../../../test/support/bucket-world.ts';
 import { turns, until } from '../../../test/support/deferred.ts';
 import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import { MemoryBucket } from '../../../test/support/memory-object-store.ts';
@@ -10,6 +17,37 @@ import { QuickClock } from '../../../test/support/quick-clock.ts';
 import { FORMAT_KEY } from './object-names.ts';
 
 const LARGE = MAX_PACKED_BYTES + 1;
+
+/** Longer than from a condemnation until its object may go: two refreshes and the lease of promises of 600 s. */
+const GRACE_MS = 2 * REFRESH_MS + 900_000;
+
+/** The bucket has no room. */
+const full: Faults['of'] = (call) => (['put', 'putStream', 'copy'].includes(call) ? 'quota' : undefined);
+
+/** Lets time pass on all machines that share the clock, and tells after each refresh. */
+async function pass({ clock }: BucketWorld, forMs: number, each: () => void = () => undefined): Promise<void> {
+  for (let passedMs = 0; passedMs < forMs; passedMs += REFRESH_MS / 2) {
+    clock.advance(REFRESH_MS / 2);
+    await turns(30);
+    each();
+  }
+}
+
+/** Lets time pass refresh by refresh until `condition` holds, however slow the disk is. */
+async function passUntil(world: BucketWorld, condition: () => boolean): Promise<void> {
+  for (let round = 0; round < 100 && !condition(); round++) await pass(world, REFRESH_MS);
+  assert.ok(condition(), `it did not come true: ${condition}`);
+}
+
+/** A machine with packs that are put together and condemned, which the others can know of. */
+async function withCondemned(): Promise<BucketWorld> {
+  const world = await BucketWorld.open();
+  for (let seed = 1; seed <= 20; seed++) await world.put(1000, seed);
+  await pass(world, REFRESH_MS);
+  await until(() => world.tier.stats().condemned > 0);
+  await pass(world, REFRESH_MS);
+  return world;
+}
 
 describe('BucketMaintenance', () => {
   describe('starting', () => {
@@ -149,6 +187,97 @@ describe('BucketMaintenance', () => {
       await until(() => (world.tier.stats().staleSeconds ?? 99) < 20);
       assert.equal(await world.isMissing(digest), false);
     });
+  });
+
+  describe('in a bucket without room', () => {
+    it('deletes what is due, and learns what others stored', async () => {
+      const world = await withCondemned();
+      const other = await world.beside();
+      const { condemned } = world.tier.stats();
+      world.faults.of = full;
+      const digest = await other.put(1000, 99);
+      await pass(world, REFRESH_MS);
+      assert.equal(await world.isMissing(digest), false);
+      assert.ok(condemned > 0);
+      await passUntil(world, () => world.tier.stats().deletedObjects === condemned);
+    });
+
+    it('starts, with an index on this machine and without, and reads', async () => {
+      const first = await BucketWorld.open();
+      const digest = await first.put(1000, 1);
+      await first.evict();
+      const again = await first.restart({ faults: { of: full } });
+      const other = await first.beside({ faults: { of: full } });
+      for (const world of [again, other]) {
+        assert.equal(await world.isMissing(digest), false);
+        assert.deepEqual(sha256(await world.read(digest)), digest);
+      }
+    });
+  });
+
+  it('learns and promises what others store while a comparison lists slowly', async () => {
+    const other = await BucketWorld.open();
+    const lists = { begun: 0 };
+    const world = await other.beside();
+    world.faults.of = (call, key) => {
+      if (call !== 'list' || key !== 'packs/') return undefined;
+      lists.begun++;
+      return 'hang';
+    };
+    let staleSeconds = 0;
+    await pass(world, 300_000, () => {
+      staleSeconds = Math.max(staleSeconds, world.tier.stats().staleSeconds ?? 0);
+    });
+    assert.equal(lists.begun, 1);
+    assert.ok(staleSeconds < REFRESH_MS / 1000, `${staleSeconds} s`);
+    const digest = await other.put(1000, 1);
+    await pass(world, REFRESH_MS);
+    assert.equal(await world.isMissing(digest), false);
+  });
+
+  it('reads at a start no footers that it knows, although others deleted something meanwhile', async () => {
+    const first = await BucketWorld.open();
+    for (let seed = 1; seed <= 10; seed++) await first.put(1000, seed);
+    await first.evict();
+    await first.close();
+    first.bucket.objects.delete(first.containers()[0] ?? '');
+    const world = await first.restart();
+    assert.equal(world.tier.stats().blobs, 9);
+    const gets = world.objects.counts.of('get').requests;
+    assert.ok(gets <= 3, `${gets} objects are read beside the identity of the bucket and states of writers`);
+  });
+
+  it('goes on collecting if the bucket refuses to delete', async () => {
+    const world = await withCondemned();
+    const refused = { count: 0 };
+    world.faults.of = (call) => {
+      if (call !== 'delete') return undefined;
+      refused.count++;
+      return 'fail-before';
+    };
+    await pass(world, GRACE_MS);
+    assert.ok(refused.count > 0);
+    const { condemned } = world.tier.stats();
+    for (let seed = 101; seed <= 120; seed++) await world.put(1000, seed);
+    await passUntil(world, () => world.tier.stats().condemned > condemned);
+  });
+
+  it('asks for news that fails less and less often, down to every half refresh', async () => {
+    const world = await BucketWorld.open();
+    const asked: number[] = [];
+    world.faults.of = (call, key) => {
+      if (call !== 'list' || key !== 'writers/') return undefined;
+      asked.push(world.clock.monotonicMs());
+      return 'fail-before';
+    };
+    for (let at = 0; at < 60; at++) {
+      world.clock.advance(2000);
+      await turns(20);
+    }
+    const pauses = asked.slice(1).map((ms, at) => ms - (asked[at] ?? 0));
+    assert.deepEqual(pauses.slice(0, 3), [2000, 4000, 8000]);
+    assert.ok(pauses.slice(3).length > 2);
+    for (const pauseMs of pauses.slice(3)) assert.ok(pauseMs >= REFRESH_MS / 2 && pauseMs < REFRESH_MS / 2 + 2000);
   });
 
   it('gives the bucket back what somebody deleted by hand and this machine still has', async () => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { blobStoreContract, sha256, someBytes } from '../../../test/support/blob-store-contract.ts';
 import { BucketWorld, MAX_PACKED_BYTES } from '../../../test/support/bucket-world.ts';
@@ -200,6 +202,49 @@ describe('BucketTier', () => {
         await assert.rejects(world.put(1000, 9), ofKind('unavailable'));
       });
     }
+
+    it('refuses what is put after it began, or the next start finds it', async () => {
+      const outcomes = new Set<string>();
+      for (let after = 0; after < 5; after++) {
+        const world = await BucketWorld.open({ durability: 'local' });
+        const closing = world.tier.close(1000);
+        await turns(after);
+        const put = await world.put(1000, 1).then(
+          () => 'stored',
+          (error: unknown) => {
+            assert.ok(ofKind('unavailable')(error), String(error));
+            return 'refused';
+          },
+        );
+        await closing;
+        outcomes.add(put);
+        const next = await world.restart();
+        if (put === 'stored') await until(() => next.tier.stats().blobs === 1);
+        await next.close();
+      }
+      assert.ok(outcomes.has('refused'));
+    });
+
+    it('notes that nothing is pending only if that is so', async () => {
+      const idle = (world: BucketWorld): boolean => existsSync(join(world.folder, 's3', 'idle'));
+      const world = await BucketWorld.open({ durability: 'local' });
+      await world.put(1000, 1);
+      await world.uploaded();
+      await world.close();
+      assert.equal(idle(world), true);
+      for (const put of [
+        (next: BucketWorld) => next.put(1000, 2),
+        (next: BucketWorld) => next.put(MAX_PACKED_BYTES + 1, 3),
+        (next: BucketWorld) => next.putEntry('key', 'value'),
+      ]) {
+        const next = await world.beside();
+        next.faults.of = () => 'hang';
+        await put(next);
+        await turns(20);
+        await next.close();
+        assert.equal(idle(next), false);
+      }
+    });
 
     it('may be asked for more than once', async () => {
       const world = await BucketWorld.open();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type BucketServer, bucketWorld, inTime, storeEntry, storePack } from '../../../test/support/bucket-server.ts';
+import { turns } from '../../../test/support/deferred.ts';
 import { noAbort } from '../../../test/support/expectations.ts';
 import type { MemoryBucket } from '../../../test/support/memory-object-store.ts';
 import type { Digest } from '../../digest/digest.ts';
@@ -122,6 +123,33 @@ describe('Condemnations', () => {
       await condemn(0);
       assert.notEqual(world.index.findBlob(one)?.container, pack);
       assert.ok(row !== undefined && !world.index.isCurrent(row));
+    });
+  });
+
+  describe('empty', () => {
+    it('gives others a turn between containers, and looks once for the oldest of all', async () => {
+      const { clock, world, pack } = await setUp();
+      const packs = [pack];
+      for (let at = 0; at < 49; at++) packs.push((await storePack(world, `more ${at}`)).pack);
+      clock.advance(LEASE_SECONDS * 10_000);
+      world.condemnations.learn(packs.map(({ id }) => ({ id, keepSinceSeconds: world.time.now() })));
+      const { containers } = world.index;
+      const all = containers[Symbol.iterator].bind(containers);
+      let looks = 0;
+      containers[Symbol.iterator] = () => {
+        looks++;
+        return all();
+      };
+      let isOver = false;
+      const emptied = world.condemnations.empty(packs, noAbort()).then(() => {
+        isOver = true;
+      });
+      let taken = 0;
+      for (; !isOver; taken++) await turns(1);
+      await emptied;
+      assert.equal(world.forgotten.length, 51);
+      assert.equal(looks, 1);
+      assert.ok(taken >= packs.length / 2, `${taken} turns`);
     });
   });
 

@@ -206,6 +206,23 @@ describe('CopyForward', () => {
     );
   });
 
+  it('holds no more than some thousands of rows in memory, however short they are', async () => {
+    let isDown = false;
+    const packBytes = 1024 * 1024;
+    const { clock, world, copy } = await setUp({ packBytes, faults: () => (isDown ? 'fail-before' : undefined) });
+    const texts = Array.from({ length: 9500 }, (_, number) => `${number}`);
+    const { digests, pack } = await storePack(world, ...texts);
+    for (const [at, { hash }] of digests.entries()) world.local.held.set(hash, Buffer.from(texts[at] ?? ''));
+    isDown = true;
+    const copied = copy([pack]);
+    await turns(200);
+    const most = (packBytes + 16 * 1024 * 1024) / 2048;
+    assert.ok(world.local.reads > 1000 && world.local.reads <= most, `${world.local.reads} rows were read`);
+    isDown = false;
+    await inTime(clock, copied);
+    assert.equal(pack.liveRows, 0);
+  });
+
   it('does nothing for rows that were forgotten meanwhile', async () => {
     const { clock, world, one, pack } = await setUp();
     const rows = world.index.rowsOf(pack);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { sha256, someBytes } from '../../../test/support/blob-store-contract.ts';
 import {
   BucketWorld,
@@ -176,6 +178,57 @@ describe('PendingUploads', () => {
       await world.mend();
       await world.uploaded();
       assert.equal(world.tier.stats().entries, 2);
+    });
+  });
+
+  describe('knows when all that was there before is in the bucket', () => {
+    const isMarked = ({ folder }: BucketWorld): boolean => existsSync(join(folder, 's3', 'taken-over'));
+
+    it('in a new data folder before the first put', async () => {
+      assert.equal(isMarked(await BucketWorld.open({ durability: 'local', faults: { of: noPacks } })), true);
+    });
+
+    it('when what was found is stored, whatever is put meanwhile', async () => {
+      const folder = machineFolder();
+      let found: readonly Digest[] = [];
+      await withoutBucket(folder, async (local) => {
+        found = await fill(local, [LARGE, LARGE]);
+      });
+      const mine = sha256(someBytes(LARGE, 9));
+      const later = found[1]?.hash ?? '';
+      const world = await BucketWorld.open({
+        folder,
+        durability: 'local',
+        faults: {
+          of: (call, key) =>
+            call === 'putStream' && (key.includes(mine.hash) || key.includes(later)) ? 'fail-before' : undefined,
+        },
+      });
+      await world.put(LARGE, 9);
+      await until(() => world.tier.stats().blobs === 1);
+      for (let round = 0; round < 3; round++) await world.refreshed();
+      assert.equal(isMarked(world), false);
+      world.faults.of = (call, key) => (call === 'putStream' && key.includes(mine.hash) ? 'fail-before' : undefined);
+      world.clock.advance(10_000);
+      await until(() => world.tier.stats().blobs === 2);
+      await world.refreshed();
+      await until(() => isMarked(world));
+      assert.equal(world.tier.stats().pendingUploads, 1);
+    });
+
+    it('and then holds what was acknowledged after an unclean stop, among much that the bucket has forgotten', async () => {
+      const world = await BucketWorld.open({ durability: 'local', maxBacklogBytes: 2 * LARGE });
+      await fill(world.local, [LARGE, LARGE, LARGE, LARGE]);
+      world.faults.of = noPacks;
+      const mine = await world.put(LARGE, 9);
+      const next = await world.crash({ faults: { of: noPacks } });
+      await until(() => next.tier.stats().pendingUploads >= 1);
+      await next.evict();
+      assert.equal(next.local.has(mine), true);
+      await next.mend();
+      await until(() => next.tier.stats().backlogBytes === 0);
+      await next.evict();
+      assert.deepEqual(sha256(await next.read(mine)), mine);
     });
   });
 

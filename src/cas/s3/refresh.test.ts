@@ -11,9 +11,10 @@ import { noAbort, ofKind } from '../../../test/support/expectations.ts';
 import type { FakeClock } from '../../../test/support/fake-clock.ts';
 import type { ObjectStoreFault } from '../../../test/support/memory-object-store.ts';
 import type { Digest } from '../../digest/digest.ts';
-import { containerKey } from './object-names.ts';
+import { containerKey, writerKey } from './object-names.ts';
 import { PackBuilder } from './pack-builder.ts';
 import type { RecoveryProgress } from './refresh.ts';
+import { decodeWriterState, isSinceState, stateName } from './writer-state.ts';
 
 const A = '1';
 const B = '2';
@@ -47,6 +48,19 @@ describe('Refresh', () => {
       await run(b);
       assert.equal(knows(b, digests), true);
       assert.equal(b.index.maxSequence, 99);
+    });
+
+    it('publishes states that rise, whatever happens to the wall clock', async () => {
+      const { clock, bucket, a } = await setUp();
+      const published = (): string => {
+        const state = decodeWriterState(bucket.objects.get(writerKey(a.numbers.writer))?.bytes ?? new Uint8Array());
+        return stateName(state);
+      };
+      const before = published();
+      clock.jump(-600_000);
+      await run(a);
+      assert.equal(isSinceState(published(), before), true);
+      assert.equal(isSinceState(before, published()), false);
     });
 
     it('costs one listing beside the own state if nobody has news', async () => {
@@ -284,6 +298,23 @@ describe('Refresh', () => {
       assert.equal(await b.refresh.compare(noAbort(), { isFollowing: true }), 2);
       assert.deepEqual([knows(b, digests), knows(b, kept.digests)], [false, true]);
       assert.ok(b.lines.some(({ level }) => level === 'error'));
+    });
+
+    it('looks for lost rows in all packs if it has followed, and else reads only what it does not know', async () => {
+      for (const isFollowing of [true, false]) {
+        const { b, server, bucket } = await setUp();
+        const dead = server('9');
+        await storePack(dead, 'one', 'two');
+        await b.refresh.compare(noAbort(), { isFollowing: true });
+        const { pack, digests } = await storePack(b, 'one');
+        await storePack(b, 'three');
+        await storePack(dead, 'four');
+        bucket.objects.delete(pack.key);
+        const before = b.objects.counts.of('get').requests;
+        assert.equal(await b.refresh.compare(noAbort(), { isFollowing }), 1);
+        assert.equal(knows(b, digests), isFollowing, 'another pack has it, too');
+        assert.equal(b.objects.counts.of('get').requests - before, isFollowing ? 3 : 1);
+      }
     });
 
     it('counts nothing lost with a condemned container: its owner deleted it', async () => {

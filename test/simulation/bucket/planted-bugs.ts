@@ -1,9 +1,7 @@
 import { BucketIndex } from '../../../src/cas/s3/bucket-index.ts';
 import { BucketWriter } from '../../../src/cas/s3/bucket-writer.ts';
 import { Condemnations } from '../../../src/cas/s3/condemnations.ts';
-import { ContainerNumbers } from '../../../src/cas/s3/container-numbers.ts';
 import { CopyForward } from '../../../src/cas/s3/copy-forward.ts';
-import { PendingUploads } from '../../../src/cas/s3/pending-uploads.ts';
 import { Promises } from '../../../src/cas/s3/promises.ts';
 import type { Plant } from './world.ts';
 
@@ -29,27 +27,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'copying forward at all',
     plant: () => replace(CopyForward.prototype, 'copy', () => async () => undefined),
-  },
-  {
-    name: 'containers on their way keep the floor down',
-    fromSeed: 203,
-    plant: () => {
-      const next = new WeakMap<ContainerNumbers, number>();
-      const undoTake = replace(ContainerNumbers.prototype, 'take', (take) => {
-        return function (this: ContainerNumbers) {
-          const id = take.call(this);
-          next.set(this, id.number + 1);
-          return id;
-        };
-      });
-      const undoFloor = replaceGetter(ContainerNumbers.prototype, 'floor', function (this: ContainerNumbers, floor) {
-        return next.get(this) ?? floor;
-      });
-      return () => {
-        undoTake();
-        undoFloor();
-      };
-    },
   },
   {
     name: 'order of the values of an entry',
@@ -79,17 +56,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       }),
   },
   {
-    name: 'what others condemned is announced before it is deleted',
-    fromSeed: 48,
-    plant: () =>
-      replace(Condemnations.prototype, 'learn', (learn) => {
-        return function (this: Condemnations, condemnations) {
-          learn.call(this, condemnations);
-          for (const { condemned } of this.unfinished) {
-            if (condemned?.isAnnounced === false) condemned.publishedMs ??= condemned.learnedMs;
-          }
-        };
-      }),
+    name: 'what is condemned counts as dealt with once it is empty',
+    plant: () => replaceGetter(Condemnations.prototype, 'unfinished', () => []),
   },
   {
     name: 'acknowledged is what the bucket has',
@@ -100,11 +68,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           return Promise.resolve();
         };
       }),
-  },
-  {
-    name: 'what the bucket forgot does not come back from the local tier',
-    fromSeed: 103,
-    plant: () => replace(PendingUploads.prototype, 'isEntryOnItsWay', () => () => true),
   },
 ];
 
