@@ -77,6 +77,43 @@ describe('Collector', () => {
     assert.equal(isThere(pack), false);
   });
 
+  it('waits for a server that lives and has not copied what it needs, but for a day at most, and says so', async () => {
+    const { clock, server, newServer, pack, condemnAndPublish, run, isThere } = await setUp();
+    const peer = newServer('3');
+    await peer.refresh.run(noAbort());
+    await condemnAndPublish(pack);
+    // It goes on publishing, and never says that it has dealt with what was published here.
+    const dayMs = 86_400_000;
+    for (let passedMs = 0; passedMs < GRACE_MS + dayMs - 600_000; passedMs += 600_000) {
+      clock.advance(600_000);
+      await peer.refresh.publish(noAbort());
+      await server.refresh.run(noAbort());
+      await run();
+      assert.equal(isThere(pack), true, `after ${passedMs} ms`);
+    }
+    assert.equal(server.peers.live.length, 1);
+    clock.advance(600_000);
+    await peer.refresh.publish(noAbort());
+    await server.refresh.run(noAbort());
+    await run();
+    assert.equal(isThere(pack), false);
+    assert.ok(server.lines.some(({ msg }) => msg.includes('has not copied for a day')));
+  });
+
+  it('deletes as soon as the others have dealt with it, once the time is over', async () => {
+    const { clock, server, newServer, pack, condemnAndPublish, run, isThere } = await setUp();
+    const peer = newServer('3');
+    await peer.refresh.run(noAbort());
+    await condemnAndPublish(pack);
+    clock.advance(GRACE_MS);
+    await run();
+    assert.equal(isThere(pack), true);
+    // It reads the news, says so with its next state, and that is read here.
+    for (const each of [peer, peer, server]) await each.refresh.run(noAbort());
+    await run();
+    assert.equal(isThere(pack), false);
+  });
+
   it('does not wait for servers that are dead', async () => {
     const { clock, server, newServer, pack, condemnAndPublish, run, isThere } = await setUp();
     await newServer('3', { promiseSeconds: 100_000 }).refresh.run(noAbort());

@@ -100,10 +100,15 @@ export class Collector {
    * @throws unavailable; cancelled.
    */
   async deleteDue(signal: AbortSignal): Promise<void> {
-    const { index, objects } = this.#parts;
+    const { index, objects, log } = this.#parts;
     const graceMs = this.#graceMs();
     const due = [...index.containers].filter((container) => this.#isDue(container, graceMs));
     if (due.length === 0) return;
+    const early = due.filter((container) => !this.#isDealtWith(container));
+    if (early.length > 0) {
+      const message = 'another server has not copied for a day what it may need of objects; they are deleted';
+      log.warn({ objects: early.length, first: early[0]?.key }, message);
+    }
     await objects.delete(
       due.map(({ key }) => key),
       signal,
@@ -115,18 +120,19 @@ export class Collector {
   }
 
   #isDue(container: Container, graceMs: number): boolean {
-    const { peers, clock } = this.#parts;
+    const { clock } = this.#parts;
     const { condemned, liveRows } = container;
     // After S3 was away the time may be over before everything that is needed has been copied.
     if (condemned?.publishedMs === undefined || liveRows > 0 || !this.#isOurs(container)) return false;
     const sinceMs = clock.monotonicMs() - condemned.publishedMs;
-    if (sinceMs < graceMs) return false;
-    const { publishedState = '' } = condemned;
+    return sinceMs >= graceMs && (sinceMs >= graceMs + MAX_COPYING_MS || this.#isDealtWith(container));
+  }
+
+  /** Whether all living servers have said that they copied what they need. */
+  #isDealtWith({ condemned }: Container): boolean {
     const { writer } = this.#options;
-    return (
-      sinceMs >= graceMs + MAX_COPYING_MS ||
-      peers.live.every(({ state }) => isSinceState(state.done[writer] ?? '', publishedState))
-    );
+    const published = condemned?.publishedState ?? '';
+    return this.#parts.peers.live.every(({ state }) => isSinceState(state.done[writer] ?? '', published));
   }
 
   /** Two refreshes and a lease of whoever takes longest. */
