@@ -138,24 +138,15 @@ export class DurableBlobStore implements BlobStore {
     backlog.throwIfFull(sizeBytes);
     await here();
     backlog.add(sizeBytes);
-    let isHandedOn = false;
-    try {
-      if (this.#options.durability === 'local') {
-        isHandedOn = true;
-        pending.addBlob(digest);
-        return;
-      }
-      const stored = this.#upload(digest, bytes, signal);
-      isHandedOn = true;
-      // The room is taken until the bucket has it, also if nobody waits any more.
-      stored.then(
-        () => backlog.give(sizeBytes),
-        () => backlog.give(sizeBytes),
-      );
-      await waitAtMost(stored, this.#options.uploadWaitMs, { clock, health, signal });
-    } finally {
-      if (!isHandedOn) backlog.give(sizeBytes);
+    if (this.#options.durability === 'local') {
+      pending.addBlob(digest);
+      return;
     }
+    const stored = this.#upload(digest, bytes, signal);
+    // The room is taken until the bucket has it, also if nobody waits any more.
+    const give = (): void => backlog.give(sizeBytes);
+    stored.then(give, give);
+    await waitAtMost(stored, this.#options.uploadWaitMs, { clock, health, signal });
   }
 
   async #upload(digest: Digest, bytes: () => Promise<Uint8Array>, signal: AbortSignal): Promise<void> {
