@@ -22,9 +22,6 @@ import { waitAtMost } from './wait-at-most.ts';
 /** A value that somebody waits for goes out after that. */
 const PATIENCE_MS = 10;
 
-/** When to put a value again that was refused. */
-const RETRY_MS = 5000;
-
 const NO_VALUE = new Uint8Array();
 
 /** What the store of entries stands on. */
@@ -148,10 +145,6 @@ export class DurableEntryStore implements EntryStore {
     const { backlog, pending, writer, clock, health } = this.#parts;
     const { durability, uploadWaitMs } = this.#options;
     writer.throwIfFull();
-    if (!pending.hasRoomForEntry) {
-      const message = 'S3 does not keep up or is out of reach: too many values wait to be stored there';
-      throw new ReapiError('unavailable', message, { retryAfterMs: RETRY_MS });
-    }
     const takenBytes = entry.value.length;
     backlog.take(takenBytes);
     let isHandedOn = false;

@@ -156,11 +156,6 @@ export class PendingUploads {
     this.#pump();
   }
 
-  /** Whether another entry may be pending. */
-  get hasRoomForEntry(): boolean {
-    return this.#entries.size < MAX_QUEUED;
-  }
-
   /** Likewise of a value. @param takenBytes of the backlog. */
   addEntry(entry: VersionedEntry, takenBytes: number): void {
     this.#throwIfClosing(takenBytes);
