@@ -174,13 +174,14 @@ describe('the worker protocol on the wire', () => {
   for (const golden of REQUESTS) check('SynchronizeRequest', SynchronizeRequest, golden);
   for (const golden of RESPONSES) check('SynchronizeResponse', SynchronizeResponse, golden);
 
-  it('carries what is ours in field 1000 of both messages', () => {
-    for (const name of ['SynchronizeRequest', 'SynchronizeResponse']) {
+  it('carries what is ours in fields 1000 and up of both messages', () => {
+    const numbers = { SynchronizeRequest: [1000], SynchronizeResponse: [1000, 1001] };
+    for (const [name, expected] of Object.entries(numbers)) {
       const fields = pool.message(`buildbarn.remoteworker.${name}`)?.fields ?? [];
       const ours = fields.filter((field) => field.typeName?.startsWith('gantry.') === true);
       assert.deepEqual(
         ours.map((field) => field.number),
-        [1000],
+        expected,
       );
     }
   });

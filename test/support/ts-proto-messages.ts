@@ -17,6 +17,9 @@ export interface PlainMessage {
 const WRAPPER = /^google\.protobuf\.(Bool|Bytes|Double|Float|U?Int32|U?Int64|String)Value$/;
 const LONG = new Set(['int64', 'uint64', 'sint64', 'fixed64', 'sfixed64']);
 
+/** Ts-proto makes a list of its paths of it. */
+const FIELD_MASK = 'google.protobuf.FieldMask';
+
 /** The generated codec of every message of the pool, by full name; map entries have none of their own. */
 export async function generatedCodecs(pool: DescriptorPool): Promise<ReadonlyMap<string, MessageCodec>> {
   const codecs = new Map<string, MessageCodec>();
@@ -81,6 +84,7 @@ export class TsProtoForm {
     if (field.type === 'message') {
       invariant(typeof value === 'object' && !Array.isArray(value), `${field.name} is a message`);
       const plain = this.from(this.#schemaOf(field), value);
+      if (field.typeName === FIELD_MASK) return plain['paths'];
       return WRAPPER.test(field.typeName ?? '') ? plain['value'] : plain;
     }
     if (field.type === 'bytes') return new Uint8Array(Buffer.from(String(value), 'base64'));
@@ -89,7 +93,7 @@ export class TsProtoForm {
   }
 
   #toField(field: FieldSchema, value: unknown): DecodedValue | undefined {
-    if (Array.isArray(value)) {
+    if (field.isRepeated && Array.isArray(value)) {
       return value.length === 0 ? undefined : value.map((one) => this.#toOne(field, one));
     }
     if (this.#isMap(field)) {
@@ -104,7 +108,8 @@ export class TsProtoForm {
 
   #toOne(field: FieldSchema, value: unknown): DecodedValue {
     if (field.type === 'message') {
-      const plain = WRAPPER.test(field.typeName ?? '') ? { value } : value;
+      const isMask = field.typeName === FIELD_MASK;
+      const plain = WRAPPER.test(field.typeName ?? '') ? { value } : isMask ? { paths: value } : value;
       invariant(isPlain(plain), `${field.name} is a message`);
       return this.to(this.#schemaOf(field), plain);
     }

@@ -15,6 +15,10 @@ const WRITINGS: Readonly<Partial<Record<PackableType, ScalarWriting>>> = {
     one: (writer, number, value) => writer.writeInt32(number, Number(value)),
     packed: (writer, number, values) => writer.writePackedInt32(number, values.map(Number)),
   },
+  sint32: {
+    one: (writer, number, value) => writer.writeSint32(number, Number(value)),
+    packed: (writer, number, values) => writer.writePackedSint32(number, values.map(Number)),
+  },
   int64: {
     one: (writer, number, value) => writer.writeInt64String(number, String(value)),
     packed: (writer, number, values) => writer.writePackedInt64String(number, values.map(String)),

@@ -17,8 +17,9 @@ export const protobufPackage = "gantry.v1";
 export const protobufFileName = "gantry/v1/worker.proto";
 
 /**
- * What Gantry's server and worker tell each other beyond Buildbarn's worker protocol. One message
- * per direction of Synchronize, in field 1000; schedulers and workers of others ignore it.
+ * What Gantry's server and worker tell each other beyond Buildbarn's worker protocol, in field 1000
+ * (work) and, from server to worker, 1001 (everything else) of Synchronize; schedulers and workers
+ * of others ignore them. Additions keep the protocol version: what is not understood is left out.
  */
 
 /**
@@ -62,9 +63,42 @@ export interface WorkerReport {
   liveLogs: boolean;
   /** The worker can mount remote assets into the input root. */
   assetMounts: boolean;
+  /**
+   * What the whole node has cached. Absent: unchanged since the node last reported it, on any of
+   * its slots.
+   */
+  cached:
+    | CachedFiles
+    | undefined;
+  /**
+   * The completed attempt failed because the machine was too small for it: memory or disk. The
+   * response's status says so as well; without this flag it would be a fault of the worker.
+   */
+  exhausted: boolean;
+  /**
+   * The slot's process is about to end: once it is told to be idle it is not heard of again, and need
+   * not be waited for.
+   */
+  leaving: boolean;
+  /**
+   * Drawn anew by every worker process. Another one than before on the same slot means that whatever
+   * the slot was told before has died with its process, even if that had no time to say it had begun.
+   */
+  incarnation: string;
 }
 
-/** Server to worker, with every SynchronizeResponse that names work. */
+/** A Bloom filter over the digests of the large files in a cache. */
+export interface CachedFiles {
+  /** A power of two of bytes, bit i being bit i % 8, the lowest first, of byte i / 8. */
+  bits: Uint8Array;
+  /**
+   * How many bits a digest sets: with a = its hex digits 1 to 8 and b = digits 9 to 16 made odd, the
+   * bits a, a + b, a + 2b and so on, modulo their number.
+   */
+  hashes: number;
+}
+
+/** Server to worker, with every SynchronizeResponse that names work, or work to come. */
 export interface WorkerOrders {
   /** This attempt of the task, on this slot. Opaque. */
   leaseId: string;
@@ -77,6 +111,28 @@ export interface WorkerOrders {
   attempt: number;
   /** Whole, with the worker's prefix; for the worker's reports and calls to storage. */
   instanceName: string;
+  /**
+   * What the worker's node will probably run soon: it may fetch the inputs in advance. A hint, no
+   * promise, and valid until a response to any slot of the node names another, or says to be idle.
+   * Absent: no word on it.
+   */
+  next: NextAction | undefined;
+}
+
+/** An action that is likely to come. */
+export interface NextAction {
+  actionDigest: Digest | undefined;
+  digestFunction: DigestFunction_Value;
+  /** Whole, with the worker's prefix. */
+  instanceName: string;
+  /** Action.input_root_digest, so that the Action need not be read first. */
+  inputRootDigest: Digest | undefined;
+}
+
+/** Server to worker, with every SynchronizeResponse. */
+export interface WorkerDirectives {
+  /** Take nothing new, and exit as soon as no slot holds anything. */
+  exit: boolean;
 }
 
 function createBaseActionKey(): ActionKey {
@@ -226,6 +282,10 @@ function createBaseWorkerReport(): WorkerReport {
     legacyOutputs: false,
     liveLogs: false,
     assetMounts: false,
+    cached: undefined,
+    exhausted: false,
+    leaving: false,
+    incarnation: "",
   };
 }
 
@@ -261,6 +321,18 @@ export const WorkerReport: MessageFns<WorkerReport> = {
     }
     if (message.assetMounts !== false) {
       writer.uint32(72).bool(message.assetMounts);
+    }
+    if (message.cached !== undefined) {
+      CachedFiles.encode(message.cached, writer.uint32(82).fork()).join();
+    }
+    if (message.exhausted !== false) {
+      writer.uint32(88).bool(message.exhausted);
+    }
+    if (message.leaving !== false) {
+      writer.uint32(96).bool(message.leaving);
+    }
+    if (message.incarnation !== "") {
+      writer.uint32(106).string(message.incarnation);
     }
     return writer;
   },
@@ -360,6 +432,38 @@ export const WorkerReport: MessageFns<WorkerReport> = {
             message.assetMounts = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.cached = CachedFiles.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.exhausted = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.leaving = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.incarnation = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -388,6 +492,79 @@ export const WorkerReport: MessageFns<WorkerReport> = {
     message.legacyOutputs = object.legacyOutputs ?? false;
     message.liveLogs = object.liveLogs ?? false;
     message.assetMounts = object.assetMounts ?? false;
+    message.cached = (object.cached !== undefined && object.cached !== null)
+      ? CachedFiles.fromPartial(object.cached)
+      : undefined;
+    message.exhausted = object.exhausted ?? false;
+    message.leaving = object.leaving ?? false;
+    message.incarnation = object.incarnation ?? "";
+    return message;
+  },
+};
+
+function createBaseCachedFiles(): CachedFiles {
+  return { bits: new Uint8Array(0), hashes: 0 };
+}
+
+export const CachedFiles: MessageFns<CachedFiles> = {
+  encode(message: CachedFiles, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bits.length !== 0) {
+      writer.uint32(10).bytes(message.bits);
+    }
+    if (message.hashes !== 0) {
+      writer.uint32(16).uint32(message.hashes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CachedFiles {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCachedFiles();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bits = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.hashes = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CachedFiles>): CachedFiles {
+    return CachedFiles.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CachedFiles>): CachedFiles {
+    const message = createBaseCachedFiles();
+    message.bits = object.bits ?? new Uint8Array(0);
+    message.hashes = object.hashes ?? 0;
     return message;
   },
 };
@@ -400,6 +577,7 @@ function createBaseWorkerOrders(): WorkerOrders {
     serverRecordsResult: false,
     attempt: 0,
     instanceName: "",
+    next: undefined,
   };
 }
 
@@ -422,6 +600,9 @@ export const WorkerOrders: MessageFns<WorkerOrders> = {
     }
     if (message.instanceName !== "") {
       writer.uint32(50).string(message.instanceName);
+    }
+    if (message.next !== undefined) {
+      NextAction.encode(message.next, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -487,6 +668,14 @@ export const WorkerOrders: MessageFns<WorkerOrders> = {
             message.instanceName = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.next = NextAction.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -510,6 +699,159 @@ export const WorkerOrders: MessageFns<WorkerOrders> = {
     message.serverRecordsResult = object.serverRecordsResult ?? false;
     message.attempt = object.attempt ?? 0;
     message.instanceName = object.instanceName ?? "";
+    message.next = (object.next !== undefined && object.next !== null)
+      ? NextAction.fromPartial(object.next)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseNextAction(): NextAction {
+  return { actionDigest: undefined, digestFunction: 0, instanceName: "", inputRootDigest: undefined };
+}
+
+export const NextAction: MessageFns<NextAction> = {
+  encode(message: NextAction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.actionDigest !== undefined) {
+      Digest.encode(message.actionDigest, writer.uint32(10).fork()).join();
+    }
+    if (message.digestFunction !== 0) {
+      writer.uint32(16).int32(message.digestFunction);
+    }
+    if (message.instanceName !== "") {
+      writer.uint32(26).string(message.instanceName);
+    }
+    if (message.inputRootDigest !== undefined) {
+      Digest.encode(message.inputRootDigest, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NextAction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNextAction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.actionDigest = Digest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.digestFunction = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.instanceName = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.inputRootDigest = Digest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NextAction>): NextAction {
+    return NextAction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NextAction>): NextAction {
+    const message = createBaseNextAction();
+    message.actionDigest = (object.actionDigest !== undefined && object.actionDigest !== null)
+      ? Digest.fromPartial(object.actionDigest)
+      : undefined;
+    message.digestFunction = object.digestFunction ?? 0;
+    message.instanceName = object.instanceName ?? "";
+    message.inputRootDigest = (object.inputRootDigest !== undefined && object.inputRootDigest !== null)
+      ? Digest.fromPartial(object.inputRootDigest)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWorkerDirectives(): WorkerDirectives {
+  return { exit: false };
+}
+
+export const WorkerDirectives: MessageFns<WorkerDirectives> = {
+  encode(message: WorkerDirectives, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.exit !== false) {
+      writer.uint32(8).bool(message.exit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerDirectives {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerDirectives();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.exit = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WorkerDirectives>): WorkerDirectives {
+    return WorkerDirectives.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WorkerDirectives>): WorkerDirectives {
+    const message = createBaseWorkerDirectives();
+    message.exit = object.exit ?? false;
     return message;
   },
 };

@@ -13,7 +13,7 @@ import {
   ExecuteResponse,
   Platform,
 } from "../../../build/bazel/remote/execution/v2/remote_execution.ts";
-import { WorkerOrders, WorkerReport } from "../../../gantry/v1/worker.ts";
+import { WorkerDirectives, WorkerOrders, WorkerReport } from "../../../gantry/v1/worker.ts";
 import { Any } from "../../../google/protobuf/any.ts";
 import { Empty } from "../../../google/protobuf/empty.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
@@ -23,8 +23,8 @@ export const protobufPackage = "buildbarn.remoteworker";
 export const protobufFileName = "pkg/proto/remoteworker/remoteworker.proto";
 
 /**
- * Buildbarn's worker protocol: how a worker asks a scheduler for work (spec section 9.1). Field 1000
- * of the two top messages is ours; everything else is as published.
+ * Buildbarn's worker protocol: how a worker asks a scheduler for work (spec section 9.1). Fields
+ * 1000 and up of the two top messages are ours; everything else is as published.
  */
 
 /** What a slot is and does. */
@@ -80,8 +80,9 @@ export interface SynchronizeResponse {
   desiredState:
     | DesiredState
     | undefined;
-  /** Gantry's extension; others ignore it. */
+  /** Gantry's extensions; others ignore them. */
   gantry: WorkerOrders | undefined;
+  directives: WorkerDirectives | undefined;
 }
 
 /** What a slot should do from now on. */
@@ -570,7 +571,7 @@ export const CurrentState_Executing: MessageFns<CurrentState_Executing> = {
 };
 
 function createBaseSynchronizeResponse(): SynchronizeResponse {
-  return { nextSynchronizationAt: undefined, desiredState: undefined, gantry: undefined };
+  return { nextSynchronizationAt: undefined, desiredState: undefined, gantry: undefined, directives: undefined };
 }
 
 export const SynchronizeResponse: MessageFns<SynchronizeResponse> = {
@@ -583,6 +584,9 @@ export const SynchronizeResponse: MessageFns<SynchronizeResponse> = {
     }
     if (message.gantry !== undefined) {
       WorkerOrders.encode(message.gantry, writer.uint32(8002).fork()).join();
+    }
+    if (message.directives !== undefined) {
+      WorkerDirectives.encode(message.directives, writer.uint32(8010).fork()).join();
     }
     return writer;
   },
@@ -624,6 +628,14 @@ export const SynchronizeResponse: MessageFns<SynchronizeResponse> = {
             message.gantry = WorkerOrders.decode(reader, reader.uint32());
             continue;
           }
+          case 1001: {
+            if (tag !== 8010) {
+              break;
+            }
+
+            message.directives = WorkerDirectives.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -650,6 +662,9 @@ export const SynchronizeResponse: MessageFns<SynchronizeResponse> = {
       : undefined;
     message.gantry = (object.gantry !== undefined && object.gantry !== null)
       ? WorkerOrders.fromPartial(object.gantry)
+      : undefined;
+    message.directives = (object.directives !== undefined && object.directives !== null)
+      ? WorkerDirectives.fromPartial(object.directives)
       : undefined;
     return message;
   },
