@@ -57,6 +57,43 @@ describe('createMatcher', () => {
     assert.equal(fits({ rules }, { arch: 'amd64' }, { ISA: 'x86-64' }), true);
   });
 
+  it('takes the configured default amount of what an action does not ask for, and keeps the names and spellings', () => {
+    const rules = [{ name: 'Cores', match: 'minimum', isTaken: true, defaultAmount: 1, aliases: ['threads'] }];
+    const matcher = createMatcher(configOf({ rules }));
+    const taken = (wanted: Readonly<Record<string, string>>) =>
+      matcher.parse(pairs(wanted), { digestFunction: 'sha256', legacyOutputs: false }).takes;
+    assert.deepEqual(taken({}), [{ name: 'Cores', amount: 1 }]);
+    assert.deepEqual(taken({ threads: '2' }), [{ name: 'Cores', amount: 2 }]);
+    assert.deepEqual(taken({ EstimatedCPU: '2500m' }), [{ name: 'Cores', amount: 2.5 }]);
+  });
+
+  it('takes nothing from a machine unless asked, or if the configuration says so', () => {
+    const takes = (platform: unknown, wanted: Readonly<Record<string, string>>) =>
+      createMatcher(configOf(platform)).parse(pairs(wanted), { digestFunction: 'sha256', legacyOutputs: false }).takes;
+    assert.equal(takes({}, { OSFamily: 'linux' }), undefined);
+    assert.deepEqual(takes({}, { memory_mb: '1' }), [{ name: 'memory', amount: 1_048_576 }]);
+    assert.equal(takes({ rules: [{ name: 'memory', match: 'minimum' }] }, { memory: '4GB' }), undefined);
+    const licence = { name: 'licence', match: 'minimum', isTaken: true };
+    assert.deepEqual(takes({ rules: [licence] }, { licence: '2' }), [{ name: 'licence', amount: 2 }]);
+  });
+
+  it('lets a configured rule take a name that counts in steps from a built-in one', () => {
+    const rules = [{ name: 'memory_kb', match: 'exact' }];
+    assert.equal(fits({ rules }, { memory_kb: 'many' }, { memory_kb: 'many' }), true);
+    assert.equal(fits({ rules }, { memory: '1' }, { memory_mb: '1' }), true);
+  });
+
+  it('makes a property with its own meaning of one that is an amount here', () => {
+    const rules = [{ name: 'disk', match: 'exact' }];
+    assert.equal(fits({ rules }, { disk: 'ssd' }, { disk: 'ssd' }), true);
+    assert.equal(fits({ rules }, { EstimatedFreeDiskBytes: '1' }, { disk: 'ssd' }), false);
+  });
+
+  it('makes a preference of what would be needed', () => {
+    const rules = [{ name: 'pool', match: 'preference' }];
+    assert.equal(fits({ rules }, { pool: 'a' }, { pool: 'b' }), true);
+  });
+
   it('refuses two configured rules for one name', () => {
     const platform = { ignore: ['a'], rules: [{ name: 'A', match: 'exact' }] };
     assert.throws(

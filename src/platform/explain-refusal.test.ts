@@ -63,4 +63,58 @@ describe('explainRefusal', () => {
     );
     assert.match(explain([{ name: 'zone', value: 'x' }], offers), /z00, z01.*z11 and 3 more\)/);
   });
+
+  const machine = (name: string, memory: string, os = 'linux'): NamedOffer =>
+    named(name, { name: 'os', value: os }, { name: 'memory', value: memory });
+  const wants = (memory: string): PlatformProperty[] => [
+    { name: 'os', value: 'linux' },
+    { name: 'EstimatedMemory', value: memory },
+  ];
+
+  it('says by how much an action is too large for every machine', () => {
+    assert.equal(
+      explain(wants('64GB'), [machine('small', '8GB'), machine('large', '32GB')]),
+      'no worker satisfies the platform: memory wants 68719476736 (64 GiB), and no worker has more than 34359738368 (32 GiB); the nearest worker is small',
+    );
+  });
+
+  it('says what the nearest machine has where another one has enough', () => {
+    const zoned = [...wants('2MB'), { name: 'zone', value: 'a' }];
+    const linux = [
+      { name: 'os', value: 'linux' },
+      { name: 'zone', value: 'a' },
+    ];
+    const offers = [machine('mac', '3MB', 'macos'), named('near', ...linux, { name: 'memory', value: '1.5MB' })];
+    assert.equal(
+      explain(zoned, offers),
+      'no worker satisfies the platform: memory wants 2097152 (2 MiB), of which the nearest worker has 1572864 (1.5 MiB) and the largest 3145728 (3 MiB); the nearest worker is near',
+    );
+    assert.match(
+      explain(zoned, [machine('mac', '3MB', 'macos'), named('near', ...linux)]),
+      /the nearest worker has none/,
+    );
+  });
+
+  it('says when nobody counts what is taken', () => {
+    const cores = [{ name: 'EstimatedCPU', value: '1500m' }];
+    assert.match(explain(cores, [named('plain')]), /: cores wants 1.5 \(no worker offers any\);/);
+  });
+
+  it('never names a preference nor what an action takes without asking', () => {
+    const rules = [
+      { name: 'pool', mode: 'preference' },
+      { name: 'cores', mode: 'minimum', isTaken: true, defaultAmount: 4 },
+    ] as const;
+    const matcher = new RuleMatcher({ rules, unknown: 'exact' });
+    const platform = [
+      { name: 'pool', value: 'a' },
+      { name: 'zone', value: 'b' },
+    ];
+    const needs = matcher.parse(platform, { digestFunction: 'sha256', legacyOutputs: false });
+    const offer = named('w', { name: 'cores', value: '2' });
+    assert.equal(
+      explainRefusal(matcher, needs, [offer]),
+      'no worker satisfies the platform: zone wants b (no worker offers any); the nearest worker is w',
+    );
+  });
 });

@@ -1,3 +1,4 @@
+import { showAmount } from './amount.ts';
 import type { PlatformMatcher, Refusal, Requirement, WorkerOffer } from './platform.ts';
 
 /** An offer and whose it is. */
@@ -11,7 +12,8 @@ const MAX_LISTED_VALUES = 12;
 
 /**
  * Why no worker can run it: the properties that the nearest worker (the one with the fewest refusals, the first of equals)
- * fails, the values on offer in the whole fleet, and that worker's name (R-EX, section 5.3).
+ * fails, the values on offer in the whole fleet, and that worker's name (R-EX, section 5.3). Preferences refuse nobody, so
+ * they play no part.
  */
 export function explainRefusal(matcher: PlatformMatcher, needs: Requirement, offers: readonly NamedOffer[]): string {
   let nearest: { readonly name: string; readonly refusals: readonly Refusal[] } | undefined;
@@ -23,7 +25,9 @@ export function explainRefusal(matcher: PlatformMatcher, needs: Requirement, off
     }
   }
   if (nearest === undefined) return `no worker is connected that could run it; it needs ${wholePlatform(needs)}`;
-  const failing = nearest.refusals.map((refusal) => describe(refusal, offers));
+  const failing = nearest.refusals.map(
+    (refusal) => describeAmount(refusal, needs, offers) ?? describe(refusal, offers),
+  );
   return `no worker satisfies the platform: ${failing.join('; ')}; the nearest worker is ${nearest.name}`;
 }
 
@@ -34,6 +38,19 @@ function describe(refusal: Refusal, offers: readonly NamedOffer[]): string {
   const more = values.length > MAX_LISTED_VALUES ? ` and ${values.length - MAX_LISTED_VALUES} more` : '';
   const onOffer = values.length === 0 ? 'no worker offers any' : `on offer: ${listed}${more}`;
   return `${refusal.property} wants ${wanted} (${onOffer})`;
+}
+
+/** Of what is taken from a machine, only the most that some machine has is of interest. Undefined if it is not taken. */
+function describeAmount(refusal: Refusal, needs: Requirement, offers: readonly NamedOffer[]): string | undefined {
+  const wanted = needs.takes?.find(({ name }) => name === refusal.property)?.amount;
+  if (wanted === undefined) return undefined;
+  const wants = `${refusal.property} wants ${showAmount(wanted)}`;
+  const amounts = [...valuesOnOffer(refusal, offers)].map(Number);
+  if (amounts.length === 0) return `${wants} (no worker offers any)`;
+  const most = Math.max(...amounts);
+  if (most < wanted) return `${wants}, and no worker has more than ${showAmount(most)}`;
+  const has = refusal.offered.length === 0 ? 'none' : showAmount(Math.max(...refusal.offered.map(Number)));
+  return `${wants}, of which the nearest worker has ${has} and the largest ${showAmount(most)}`;
 }
 
 function valuesOnOffer(refusal: Refusal, offers: readonly NamedOffer[]): Set<string> {

@@ -3,7 +3,8 @@ import type { PropertyRule } from './property-rules.ts';
 /**
  * The default rules: the names of the REAPI platform lexicon (R-PL-05) with the spellings found in the wild (R-PL-06),
  * a few of our own that need more than equality, and names that only matter to the client (R-PL-04).
- * Names without a rule are compared exactly, so a worker may offer anything else without configuration.
+ * What can be counted is taken while an action runs that asks for it, and only then: Buildfarm, BuildBuddy and NativeLink
+ * name these differently. Names without a rule are compared exactly, so a worker may offer anything else without configuration.
  */
 export const DEFAULT_RULES: readonly PropertyRule[] = [
   {
@@ -50,8 +51,25 @@ export const DEFAULT_RULES: readonly PropertyRule[] = [
   { name: 'libc', mode: 'any-of', foldsValueCase: true, valueAliases: { gnu: 'glibc' } },
   { name: 'pool', mode: 'any-of' },
   { name: 'container-image', mode: 'exact' },
-  { name: 'cores', aliases: ['min-cores'], mode: 'minimum' },
+  {
+    name: 'cores',
+    aliases: ['min-cores', 'cpus', 'cpu_count', 'EstimatedCPU'],
+    mode: 'minimum',
+    unit: 'milli',
+    isTaken: true,
+  },
+  {
+    name: 'memory',
+    aliases: ['min-mem', 'EstimatedMemory'],
+    scaledAliases: { memory_kb: 1024, memory_mb: 1024 ** 2 },
+    mode: 'minimum',
+    unit: 'bytes',
+    isTaken: true,
+  },
+  { name: 'disk', aliases: ['EstimatedFreeDiskBytes'], mode: 'minimum', unit: 'bytes', isTaken: true },
+  { name: 'gpus', mode: 'minimum', isTaken: true },
   { name: 'max-cores', mode: 'ignore' },
+  { name: 'max-mem', mode: 'ignore' },
   { name: 'persistentWorkerKey', mode: 'ignore' },
   { name: 'persistentWorkerProtocol', mode: 'ignore' },
   { name: 'bazel_tool_input', mode: 'ignore' },

@@ -4,7 +4,7 @@ import { isKind } from '../errors.ts';
 import { DEFAULT_RULES } from './lexicon.ts';
 import { RuleMatcher } from './matcher.ts';
 import type { Match, PlatformProperty, Requirement, WorkerOffer } from './platform.ts';
-import { MAX_PLATFORM_PROPERTIES } from './property-rules.ts';
+import { MAX_PLATFORM_PROPERTIES, type PropertyRule } from './property-rules.ts';
 
 const MATCHER = new RuleMatcher({ rules: DEFAULT_RULES, unknown: 'exact' });
 const DEMANDS = { digestFunction: 'sha256', legacyOutputs: false } as const;
@@ -27,6 +27,10 @@ function offer(...alternatives: readonly string[]): WorkerOffer {
     digestFunctions: ['sha256'],
     legacyOutputs: false,
   };
+}
+
+function preferences(...names: readonly string[]): readonly PropertyRule[] {
+  return names.map((name) => ({ name, mode: 'preference' }));
 }
 
 function match(offered: string, wanted: string): Match {
@@ -55,6 +59,15 @@ describe('RuleMatcher.parse', () => {
     ['Pool=Big', 'pool', 'Big'],
     ['min-cores=04', 'cores', '4'],
     ['cores=2.50', 'cores', '2.5'],
+    ['EstimatedCPU=1500m', 'cores', '1.5'],
+    ['cpu_count=8', 'cores', '8'],
+    ['memory=4096', 'memory', '4096'],
+    ['EstimatedMemory=4GB', 'memory', '4294967296'],
+    ['min-mem=1e9', 'memory', '1000000000'],
+    ['memory_kb=2', 'memory', '2048'],
+    ['memory_mb=2', 'memory', '2097152'],
+    ['EstimatedFreeDiskBytes=60GB', 'disk', '64424509440'],
+    ['GPUs=2', 'gpus', '2'],
     ['container-image=docker://A@sha256:b', 'container-image', 'docker://A@sha256:b'],
     ['Unknown=Value', 'Unknown', 'Value'],
   ];
@@ -84,7 +97,11 @@ describe('RuleMatcher.parse', () => {
     assert.deepEqual(MATCHER.parse([], demands), { properties: [], ...demands });
   });
 
-  for (const wrong of ['=value', 'cores=four', 'cores=-1', 'cores=1e3', 'cores=', 'os=linux os=windows']) {
+  const wrongs = [
+    ...['=value', 'cores=four', 'cores=-1', 'cores=1e3', 'cores=', 'os=linux os=windows'],
+    ...['cores=4GB', 'memory=much', 'memory=500m.', 'gpus=1500m', 'memory_mb=999999999999'],
+  ];
+  for (const wrong of wrongs) {
     it(`refuses ${wrong}`, () => {
       assert.throws(
         () => needs(wrong),
@@ -114,7 +131,124 @@ describe('RuleMatcher.parse', () => {
   });
 });
 
+describe('Requirement.takes', () => {
+  const taken = (text: string, matcher = MATCHER) => matcher.parse(properties(text), DEMANDS).takes;
+  const licensed = new RuleMatcher({
+    rules: [
+      { name: 'zeta', mode: 'minimum', isTaken: true },
+      { name: 'cores', mode: 'minimum', isTaken: true, defaultAmount: 0.5 },
+      { name: 'height', mode: 'minimum' },
+    ],
+    unknown: 'exact',
+  });
+
+  it('is absent for an action that does not ask', () => {
+    assert.equal('takes' in needs('os=linux'), false);
+    assert.equal('takes' in needs('cores=0'), false);
+  });
+
+  it('has what is asked for, sorted by name, the largest if asked twice', () => {
+    assert.deepEqual(taken('EstimatedMemory=1k min-cores=2 cores=10 zone=a'), [
+      { name: 'cores', amount: 10 },
+      { name: 'memory', amount: 1024 },
+    ]);
+  });
+
+  it('has the default amount of what is not asked for, which is not demanded of a worker', () => {
+    assert.deepEqual(taken('zeta=1', licensed), [
+      { name: 'cores', amount: 0.5 },
+      { name: 'zeta', amount: 1 },
+    ]);
+    assert.deepEqual(taken('cores=0', licensed), undefined);
+    assert.deepEqual(taken('cores=3 height=2', licensed), [{ name: 'cores', amount: 3 }]);
+    const unasked = licensed.parse([], DEMANDS);
+    assert.deepEqual(unasked.properties, []);
+    assert.equal(licensed.match(offer(''), unasked).fits, true);
+  });
+});
+
+describe('RuleMatcher.capacityOf', () => {
+  it('has the most of each name that is taken over all alternatives, sorted by name', () => {
+    const { alternatives } = offer('memory=2k cores=4 cores=6 zone=9', 'cores=8', 'os=linux');
+    assert.deepEqual(MATCHER.capacityOf(alternatives), [
+      { name: 'cores', amount: 8 },
+      { name: 'memory', amount: 2048 },
+    ]);
+    assert.deepEqual(MATCHER.capacityOf([]), []);
+  });
+});
+
+describe('RuleMatcher.preferred', () => {
+  const matcher = new RuleMatcher({
+    rules: [...DEFAULT_RULES.filter(({ name }) => name !== 'pool'), ...preferences('pool', 'rack', 'disk-kind')],
+    unknown: 'exact',
+  });
+  const wants = (text: string): Requirement => matcher.parse(properties(text), DEMANDS);
+  const worker = (...alternatives: readonly string[]): WorkerOffer => ({
+    ...offer(),
+    alternatives: alternatives.map((text) => matcher.parseOffer(properties(text))),
+  });
+
+  it('keeps preferences apart from what is needed, and keeps them in offers', () => {
+    const { properties: needed, preferences: preferred } = wants('Pool=a os=linux rack=1 pool=b');
+    assert.deepEqual(needed, [{ name: 'OSFamily', values: ['linux'] }]);
+    assert.deepEqual(preferred, [
+      { name: 'pool', values: ['a', 'b'] },
+      { name: 'rack', values: ['1'] },
+    ]);
+    assert.equal('preferences' in wants('os=linux'), false);
+    assert.deepEqual(matcher.parseOffer(properties('pool=a pool=b')).properties, [
+      { name: 'pool', values: ['a', 'b'] },
+    ]);
+  });
+
+  it('never refuses for a preference (R-PL-07)', () => {
+    assert.equal(matcher.match(worker('os=linux pool=b'), wants('os=linux pool=a')).fits, true);
+    assert.equal(matcher.match(worker(''), wants('pool=a')).fits, true);
+  });
+
+  const table: readonly (readonly [readonly string[], string, number])[] = [
+    [['pool=a rack=1'], '', 0],
+    [['pool=a rack=1'], 'pool=a', 1],
+    [['pool=a rack=1'], 'pool=a rack=1 disk-kind=ssd', 2],
+    [['pool=a rack=1'], 'pool=b pool=a', 1],
+    [['pool=a'], 'pool=b', 0],
+    [['pool=a', 'pool=a rack=1'], 'pool=a rack=1', 2],
+    [['os=linux pool=a', 'os=macos pool=a rack=1'], 'os=linux pool=a rack=1', 1],
+    [['os=macos pool=a'], 'os=linux pool=a', 0],
+    [[], 'pool=a', 0],
+  ];
+  for (const [alternatives, wanted, count] of table) {
+    it(`counts ${count} of [${wanted}] on [${alternatives.join('] or [')}]`, () => {
+      assert.equal(matcher.preferred(worker(...alternatives), wants(wanted)), count);
+    });
+  }
+
+  it('counts nothing where a typed demand fails', () => {
+    const legacy = matcher.parse(properties('pool=a'), { ...DEMANDS, legacyOutputs: true });
+    assert.equal(matcher.preferred(worker('pool=a'), legacy), 0);
+    assert.equal(matcher.preferred({ ...worker('pool=a'), legacyOutputs: true }, legacy), 1);
+  });
+});
+
 describe('RuleMatcher', () => {
+  const contradictions: readonly (readonly [string, PropertyRule])[] = [
+    ['takes what is no amount', { name: 'a', mode: 'exact', isTaken: true }],
+    ['has a unit for what is no amount', { name: 'a', mode: 'any-of', unit: 'bytes' }],
+    ['counts an alias in steps of what is no amount', { name: 'a', mode: 'ignore', scaledAliases: { b: 2 } }],
+    ['has a default amount of what is not taken', { name: 'a', mode: 'minimum', defaultAmount: 1 }],
+    ['has a negative default amount', { name: 'a', mode: 'minimum', isTaken: true, defaultAmount: -1 }],
+    ['has no number as default amount', { name: 'a', mode: 'minimum', isTaken: true, defaultAmount: Number.NaN }],
+  ];
+  for (const [what, rule] of contradictions) {
+    it(`refuses a rule that ${what}`, () => {
+      assert.throws(
+        () => new RuleMatcher({ rules: [rule], unknown: 'exact' }),
+        (error) => isKind(error, 'invalid-argument') && error.message.includes('"a"'),
+      );
+    });
+  }
+
   it('refuses rules that claim one name twice', () => {
     const rules = [
       { name: 'a', mode: 'exact' },
@@ -239,6 +373,42 @@ describe('RuleMatcher laws', () => {
           assert.equal(MATCHER.match(offerOf(has), alone).fits, !failing.has(property.name));
         }
         assert.ok(failing.size > 0);
+      }),
+    );
+  });
+
+  it('law: preferences and default amounts never change what fits, and no worker satisfies more preferences than there are', () => {
+    const rules = DEFAULT_RULES.filter(({ name }) => !['pool', 'libc', 'cores'].includes(name));
+    const strict = new RuleMatcher({ rules: [...rules, { name: 'cores', mode: 'minimum' }], unknown: 'exact' });
+    const soft = new RuleMatcher({
+      rules: [
+        ...rules,
+        ...preferences('pool', 'libc'),
+        { name: 'cores', mode: 'minimum', isTaken: true, defaultAmount: 3 },
+      ],
+      unknown: 'exact',
+    });
+    fc.assert(
+      fc.property(PLATFORM, PLATFORM, (has, wants) => {
+        const offerBy = (matcher: RuleMatcher) => ({ ...offerOf([]), alternatives: [matcher.parseOffer(has)] });
+        const hard = wants.filter(({ name }) => name !== 'pool' && name !== 'libc');
+        const needed = soft.parse(wants, DEMANDS);
+        const fits = soft.match(offerBy(soft), needed).fits;
+        assert.equal(fits, strict.match(offerBy(strict), strict.parse(hard, DEMANDS)).fits);
+        const preferred = soft.preferred(offerBy(soft), needed);
+        assert.ok(preferred <= (fits ? (needed.preferences ?? []).length : 0));
+      }),
+    );
+  });
+
+  it('law: what fits and was asked for is never more than the capacity', () => {
+    fc.assert(
+      fc.property(fc.array(PLATFORM, { maxLength: 3 }), PLATFORM, (has, wants) => {
+        const alternatives = has.map((set) => MATCHER.parseOffer(set));
+        const needed = MATCHER.parse(wants, DEMANDS);
+        if (!MATCHER.match({ ...offerOf([]), alternatives }, needed).fits) return;
+        const capacity = new Map(MATCHER.capacityOf(alternatives).map(({ name, amount }) => [name, amount]));
+        for (const { name, amount } of needed.takes ?? []) assert.ok(amount <= (capacity.get(name) ?? 0));
       }),
     );
   });

@@ -1,5 +1,6 @@
 import { ReapiError } from '../errors.ts';
 import type {
+  Amount,
   Match,
   PlatformMatcher,
   PlatformProperty,
@@ -10,6 +11,7 @@ import type {
   WorkerOffer,
 } from './platform.ts';
 import {
+  byName,
   MAX_PLATFORM_PROPERTIES,
   type PropertyMode,
   type PropertyRule,
@@ -29,7 +31,7 @@ export interface RuleMatcherOptions {
 export class RuleMatcher implements PlatformMatcher {
   readonly #rules: PropertyRules;
 
-  /** @throws invalid-argument if two rules claim a name. */
+  /** @throws invalid-argument if two rules claim a name, or a rule has what does not go with its mode. */
   constructor(options: RuleMatcherOptions) {
     this.#rules = new PropertyRules(options.rules, { unknown: options.unknown });
   }
@@ -42,10 +44,15 @@ export class RuleMatcher implements PlatformMatcher {
         });
       }
     }
+    const asked = this.#canonical(platform);
+    const preferences = asked.filter(({ name }) => this.#rules.modeOf(name) === 'preference');
+    const takes = this.#takes(asked);
     return {
-      properties: this.#canonical(platform),
+      properties: preferences.length === 0 ? asked : asked.filter((property) => !preferences.includes(property)),
       digestFunction: demands.digestFunction,
       legacyOutputs: demands.legacyOutputs,
+      ...(takes.length > 0 && { takes }),
+      ...(preferences.length > 0 && { preferences }),
     };
   }
 
@@ -64,6 +71,39 @@ export class RuleMatcher implements PlatformMatcher {
     if (all.length > 0) return { fits: false, refusals: all };
     if (nearest !== undefined) return { fits: true };
     return { fits: false, refusals: [{ property: 'platform', wanted: NOTHING, offered: NOTHING }] };
+  }
+
+  preferred(offer: WorkerOffer, needs: Requirement): number {
+    const { preferences } = needs;
+    if (preferences === undefined || typedRefusals(offer, needs).length > 0) return 0;
+    let best = 0;
+    for (const alternative of offer.alternatives) {
+      const satisfied = preferences.filter(({ name, values }) =>
+        isSatisfied('any-of', values, valuesOf(alternative, name)),
+      );
+      // Counting is cheaper than matching, so it comes first.
+      if (satisfied.length > best && this.#refusals(alternative, needs).length === 0) best = satisfied.length;
+    }
+    return best;
+  }
+
+  capacityOf(alternatives: readonly PropertySet[]): readonly Amount[] {
+    const capacity: Amount[] = [];
+    for (const { name } of this.#rules.taken) {
+      const amounts = alternatives.flatMap((alternative) => valuesOf(alternative, name).map(Number));
+      if (amounts.length > 0) capacity.push({ name, amount: Math.max(...amounts) });
+    }
+    return capacity;
+  }
+
+  #takes(asked: PropertySet['properties']): readonly Amount[] {
+    const takes: Amount[] = [];
+    for (const { name, defaultAmount } of this.#rules.taken) {
+      const values = asked.find((property) => property.name === name)?.values;
+      const amount = values === undefined ? defaultAmount : Math.max(...values.map(Number));
+      if (amount > 0) takes.push({ name, amount });
+    }
+    return takes;
   }
 
   #canonical(platform: readonly PlatformProperty[]): PropertySet['properties'] {
@@ -90,16 +130,21 @@ export class RuleMatcher implements PlatformMatcher {
   #refusals(set: PropertySet, needs: Requirement): readonly Refusal[] {
     const refusals: Refusal[] = [];
     for (const { name, values: wanted } of needs.properties) {
-      const offered = set.properties.find((property) => property.name === name)?.values ?? NOTHING;
+      const offered = valuesOf(set, name);
       if (!isSatisfied(this.#rules.modeOf(name), wanted, offered)) refusals.push({ property: name, wanted, offered });
     }
     return refusals;
   }
 }
 
+function valuesOf(set: PropertySet, name: string): readonly string[] {
+  return set.properties.find((property) => property.name === name)?.values ?? NOTHING;
+}
+
 function isSatisfied(mode: PropertyMode, wanted: readonly string[], offered: readonly string[]): boolean {
   switch (mode) {
     case 'ignore':
+    case 'preference':
       return true;
     case 'exact':
     case 'all-of':
@@ -120,12 +165,6 @@ function typedRefusals(offer: WorkerOffer, needs: Requirement): readonly Refusal
     refusals.push({ property: 'legacy outputs', wanted: ['yes'], offered: ['no'] });
   }
   return refusals;
-}
-
-/** By UTF-16 code units, so that the order does not depend on a locale. */
-function byName(a: { readonly name: string }, b: { readonly name: string }): number {
-  if (a.name === b.name) return 0;
-  return a.name < b.name ? -1 : 1;
 }
 
 /** A name from outside, for messages: quoted, at most 80 characters, control characters replaced. */

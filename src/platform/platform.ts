@@ -14,6 +14,16 @@ export interface Requirement {
   readonly digestFunction: DigestFunction;
   /** The command uses `output_files` / `output_directories` instead of `output_paths` (API 2.0, R-CM-05). */
   readonly legacyOutputs: boolean;
+  /** Amounts taken from the node while the action runs, sorted by name. Absent: none. */
+  readonly takes?: readonly Amount[];
+  /** Properties that are better to have and not needed, like `properties`. Absent: none. */
+  readonly preferences?: Requirement['properties'];
+}
+
+/** So much of something that can be counted: cores, bytes of memory, licences. */
+export interface Amount {
+  readonly name: string;
+  readonly amount: number;
 }
 
 /** One set of properties a worker has, canonical like a requirement's. */
@@ -27,6 +37,10 @@ export interface WorkerOffer {
   readonly alternatives: readonly PropertySet[];
   readonly digestFunctions: readonly DigestFunction[];
   readonly legacyOutputs: boolean;
+  /** What all slots of the node share, sorted by name; of a name that is absent there is no end. */
+  readonly capacity?: readonly Amount[];
+  /** Buildbarn's size class of the worker; absent or 0: none (R-BB-22). */
+  readonly sizeClass?: number;
 }
 
 /** One reason why an offer does not do. */
@@ -52,4 +66,8 @@ export interface PlatformMatcher {
   parseOffer(platform: readonly PlatformProperty[]): PropertySet;
   /** Pure, total, and monotone per alternative: adding a property never turns a match into a refusal. */
   match(offer: WorkerOffer, needs: Requirement): Match;
+  /** How many of the preferences the offer satisfies, in its best alternative that fits. 0 without preferences. */
+  preferred(offer: WorkerOffer, needs: Requirement): number;
+  /** What the slots of a node share: of each name that is taken, the most any of its alternatives has. */
+  capacityOf(alternatives: readonly PropertySet[]): readonly Amount[];
 }
