@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { UsageError } from '../compose/operator/usage-error.ts';
 import { dialTarget } from '../config/address.ts';
 import { FLAG_KEYS, type FlagKey, type FlagValue, overrideOf } from '../config/flags.ts';
-import { type Config, type ConfigurationProblem, type Environment, loadConfig } from '../config/load.ts';
+import { type Config, type ConfigurationProblem, type Environment, loadConfig, type Override } from '../config/load.ts';
 
 /** What loading the configuration takes of the process. */
 export interface ConfigurationSurroundings {
@@ -30,15 +30,19 @@ export function withFlags(command: Command, flags: readonly FlagKey[]): Command 
   return command;
 }
 
-/** The configuration with flags on top. @throws UsageError listing every problem. */
-export function load(given: Given, surroundings: ConfigurationSurroundings): Config {
+/** The configuration with flags on top, and `overrides` on top of those. @throws UsageError listing every problem. */
+export function load(
+  given: Given,
+  surroundings: ConfigurationSurroundings,
+  overrides: readonly Override[] = [],
+): Config {
   const flags = FLAG_KEYS.flatMap((flag) => {
     const value = given[new Option(flag.syntax).attributeName()];
     return value === undefined ? [] : [overrideOf(flag, value)];
   });
   const { config: file } = given;
   const loaded = loadConfig({
-    flags,
+    flags: [...flags, ...overrides],
     ...(typeof file === 'string' && { file }),
     ...(surroundings.environment && { environment: surroundings.environment }),
   });

@@ -51,6 +51,7 @@ describe('loadConfig', () => {
       'persistentWorkerProtocol',
       'bazel_tool_input',
       'max-cores',
+      'max-mem',
     ]);
   });
 
@@ -69,6 +70,14 @@ describe('loadConfig', () => {
     assert.equal(at('~/x'), '/home/ann/x');
     assert.equal(at('/a/~/x'), '/a/~/x');
     assert.equal(at('/a/~$XDG_STATE_HOME'), '/a/~$XDG_STATE_HOME');
+  });
+
+  it('records a trace only where a file is named, also in the data folder', () => {
+    const traceIn = (GANTRY_EXECUTION_TRACE_FILE: string) =>
+      configOf({ environment: { GANTRY_EXECUTION_TRACE_FILE, GANTRY_DATA_FOLDER: '/data' } }).execution.trace.file;
+    assert.equal(traceIn(''), '');
+    assert.equal(traceIn('$DATA_FOLDER/trace'), '/data/trace');
+    assert.equal(traceIn('~/trace'), '/home/ann/trace');
   });
 
   it('reads YAML and JSON alike', () => {

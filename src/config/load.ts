@@ -249,7 +249,8 @@ function fillIn(parsed: ParsedConfiguration, machine: Machine, environment: Envi
   const dataFolder = absolute(parsed.dataFolder, '$DATA_FOLDER');
   const located = <T extends string | SecretSource>(secret: T): T | SecretSource =>
     typeof secret === 'object' && 'file' in secret ? { file: absolute(secret.file, dataFolder) } : secret;
-  const { worker, s3 } = parsed;
+  const { worker, s3, execution } = parsed;
+  const { trace } = execution;
   return {
     ...parsed,
     dataFolder,
@@ -264,6 +265,7 @@ function fillIn(parsed: ParsedConfiguration, machine: Machine, environment: Envi
       },
       maxBacklogBytes: backlogBytesOf(parsed),
     },
+    execution: { ...execution, trace: { ...trace, file: trace.file && absolute(trace.file, dataFolder) } },
     worker: {
       ...worker,
       folder: absolute(worker.folder, dataFolder),

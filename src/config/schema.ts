@@ -95,6 +95,7 @@ const sections = z.strictObject({
 /** Pairs of keys in which the first may not be above the second: each is fine alone, together they cannot work. */
 const ORDERED = [
   ['execution.defaultTimeoutSeconds', 'execution.maxTimeoutSeconds'],
+  ['execution.isolation.faultsInARow', 'execution.isolation.window'],
   ['limits.maxBatchTotalSizeBytes', 'rpc.maxReceiveMessageBytes'],
   ['limits.maxBatchTotalSizeBytes', 'rpc.maxSendMessageBytes'],
   ['actionCache.maxResultBytes', 'rpc.maxSendMessageBytes'],

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { serverUrl } from './address.ts';
+import { property } from './platform-schema.ts';
 import { count, GIB, KIB, MIB, seconds, size } from './units.ts';
-
-const property = z.strictObject({ name: z.string().min(1).max(255), value: z.string().max(4096) });
 
 /** A worker: of its own, or embedded in `gantry serve`. */
 export const worker = z
@@ -39,6 +38,17 @@ export const worker = z
       .describe(
         'Platform properties that the worker offers, each `{ name, value }`. A name given here replaces what was detected.',
       ),
+    alternatives: z
+      .array(z.array(property).max(1000))
+      .max(16)
+      .default([])
+      .describe(
+        'Further platforms that the worker offers instead of `platform`, each a list of `{ name, value }`: an action needs one of them as a whole. Only Gantry’s scheduler understands them.',
+      ),
+    sizeClass: count(
+      { min: 0, max: 4_294_967_295, by: 0 },
+      'Size class of this machine, if the fleet has several: an action that fails in a smaller class is tried once in the largest (R-BB-22). 0: none.',
+    ),
     folder: z
       .string()
       .min(1)
@@ -56,6 +66,12 @@ export const worker = z
       { min: 1, max: 1024, by: 16 },
       'Most downloads at the same time over all slots, and as many uploads.',
     ),
+    prefetch: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether the worker fetches inputs of actions that will probably come, while no action waits for a download.',
+      ),
     maxStdoutBytes: size(
       { min: 64 * KIB, max: 64 * GIB, by: GIB },
       'Most bytes of standard output, and of standard error, that one action may write; above it the action fails.',
