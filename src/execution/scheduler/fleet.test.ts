@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { SchedulerDriver } from '../../../test/support/scheduler-driver.ts';
+import { DEFAULT_OPTIONS } from './options.ts';
 
-const LINUX = [{ name: 'OSFamily', value: 'linux' }];
-const MACOS = [{ name: 'OSFamily', value: 'macos' }];
+const LINUX = 'OSFamily=linux';
+const MACOS = 'OSFamily=macos';
 
 describe('drain (R-BB-30)', () => {
   it('lets a node finish what it holds and take nothing new', () => {
@@ -10,7 +11,7 @@ describe('drain (R-BB-30)', () => {
     driver.submit('one');
     driver.submit('two', { action: 'b' });
     driver.sync('s');
-    driver.apply({ type: 'drain', node: 'node', on: true });
+    driver.drain({ node: 'node' });
     assert.deepEqual(driver.sync('s', { lease: 'lease-0' }), ['s: lease-0 attempt 1, work of one']);
     assert.deepEqual(driver.sync('s', { lease: 'lease-0', completed: 'done' }), ['record lease-0 done', 's: wait']);
   });
@@ -18,21 +19,180 @@ describe('drain (R-BB-30)', () => {
   it('gives waiting slots of the node work as soon as it ends', () => {
     const driver = new SchedulerDriver();
     driver.sync('s');
-    driver.apply({ type: 'drain', node: 'node', on: true });
+    driver.drain({ node: 'node' });
     assert.deepEqual(driver.submit('one'), ['one queued']);
-    assert.deepEqual(driver.apply({ type: 'drain', node: 'node', on: false }), [
+    assert.deepEqual(driver.drain({ node: 'node' }, { on: false }), [
       'one executing',
       's: lease-0 attempt 1, work of one',
     ]);
-    assert.deepEqual(driver.apply({ type: 'drain', node: 'node', on: false }), []);
+    assert.deepEqual(driver.drain({ node: 'node' }, { on: false }), []);
   });
 
   it('applies to nodes that connect later', () => {
     const driver = new SchedulerDriver();
-    driver.apply({ type: 'drain', node: 'node', on: true });
+    driver.drain({ node: 'node' });
     driver.submit('one');
     assert.deepEqual(driver.sync('s'), ['s: wait']);
     assert.deepEqual(driver.sync('t', { node: 'other' })[0], 'one executing');
+  });
+});
+
+describe('drains by pattern (R-BB-30)', () => {
+  const rack = (thread: string, host = 'a') => ({ labels: { rack: '1', host, thread } });
+
+  it('select slots that have all labels of the pattern', () => {
+    const driver = new SchedulerDriver();
+    driver.sync('s', rack('0'));
+    driver.sync('t', rack('1'));
+    driver.drain({ rack: '1', thread: '0' });
+    assert.deepEqual(driver.submit('one')[1], 't: lease-0 attempt 1, work of one');
+    assert.deepEqual(driver.submit('two', { action: 'b' }), ['two queued']);
+    assert.deepEqual(
+      [...driver.view.slots()].map(({ isDrained }) => isDrained),
+      [true, false],
+    );
+  });
+
+  it('overlap: a slot is open when the last one that selects it has ended', () => {
+    const driver = new SchedulerDriver();
+    driver.sync('s', rack('0'));
+    driver.drain({ rack: '1' });
+    driver.drain({});
+    driver.submit('one');
+    assert.deepEqual(driver.drain({ rack: '1' }, { on: false }), []);
+    assert.deepEqual(driver.drain({}, { on: false })[0], 'one executing');
+  });
+
+  it('follow a slot that comes back with other labels', () => {
+    const driver = new SchedulerDriver();
+    driver.drain({ host: 'b' });
+    driver.sync('s', rack('0', 'a'));
+    driver.sync('s', rack('0', 'b'));
+    assert.deepEqual(driver.submit('one'), ['one queued']);
+    assert.deepEqual(driver.sync('s', rack('0', 'a'))[0], 'one executing');
+  });
+
+  it('are no more than their limit', () => {
+    const driver = new SchedulerDriver({ maxDrains: 1 });
+    driver.drain({ host: 'a' });
+    driver.drain({ host: 'b' });
+    assert.equal(driver.view.drains().length, 1);
+  });
+
+  it('tell waiting slots that understand it to exit, and the others when they come; busy ones when they are done', () => {
+    const driver = new SchedulerDriver();
+    driver.sync('waits', { canExit: true });
+    driver.sync('busy', { canExit: true });
+    driver.sync('waits', { canExit: true });
+    driver.submit('one');
+    driver.sync('plain');
+    assert.deepEqual(driver.drain({}, { isTermination: true }), ['waits: exit']);
+    assert.deepEqual(driver.sync('busy', { canExit: true, lease: 'lease-0' }), [
+      'busy: lease-0 attempt 1, work of one',
+    ]);
+    const done = driver.sync('busy', { canExit: true, lease: 'lease-0', completed: 'done' });
+    assert.deepEqual(done, ['record lease-0 done', 'busy: exit']);
+    assert.deepEqual(driver.sync('plain'), ['plain: wait'], 'it would not understand');
+    assert.equal(driver.view.slot('busy')?.isTerminating, true);
+  });
+
+  it('become terminations when they are said again as such, and back', () => {
+    const driver = new SchedulerDriver();
+    driver.sync('s', { canExit: true });
+    assert.deepEqual(driver.drain({}), []);
+    assert.deepEqual(driver.drain({}, { isTermination: true }), ['s: exit']);
+    driver.drain({}, { on: false });
+    assert.deepEqual(driver.sync('s', { canExit: true }), ['s: wait']);
+    assert.deepEqual(driver.submit('one')[0], 'one executing');
+  });
+});
+
+describe('a node that fails differently from the rest', () => {
+  const isolation = { faultsInARow: 2, window: 40, maxShare: 0.5, forMs: 10_000 };
+  const fault = { completed: 'x', verdict: 'worker-fault' as const };
+
+  /** Two different actions failed on `bad`; `good` did well, and is busy. */
+  function isolated(): SchedulerDriver {
+    const retries = { ...DEFAULT_OPTIONS.retries, maxFaults: 0 };
+    const driver = new SchedulerDriver({ isolation, retries, slotTimeoutMs: 1e9, leaseTimeoutMs: 1e9 });
+    driver.sync('g', { node: 'good' });
+    driver.submit('short', { action: 'e' });
+    driver.submit('long', { action: 'f' });
+    driver.sync('g', { node: 'good', action: 'e', lease: 'lease-0', completed: 'x' });
+    driver.sync('b', { node: 'bad' });
+    driver.submit('one', { action: 'a' });
+    driver.sync('b', { node: 'bad', action: 'a', lease: 'lease-2', ...fault });
+    driver.submit('two', { action: 'b' });
+    driver.sync('b', { node: 'bad', action: 'b', lease: 'lease-3', ...fault });
+    return driver;
+  }
+
+  it('gets nothing more, and is named with the reason', () => {
+    const driver = isolated();
+    assert.deepEqual(
+      driver.notices.map(({ kind, text }) => [kind, text]),
+      [['node-isolated', 'node bad gets no more work: it failed 2 times in a row, with different actions']],
+    );
+    assert.deepEqual(driver.submit('three', { action: 'c' }), ['three queued']);
+    assert.deepEqual(driver.sync('b', { node: 'bad' }), ['b: wait']);
+    assert.deepEqual(driver.view.isolated(), [
+      { node: 'bad', reason: 'it failed 2 times in a row, with different actions', sinceMs: 0 },
+    ]);
+    assert.equal(driver.view.counts.drainedSlots, 1);
+  });
+
+  it('gets work again when it is forgiven, or its time is over', () => {
+    for (const end of [
+      (driver: SchedulerDriver) => driver.apply({ type: 'forgive', node: 'bad' }),
+      (driver: SchedulerDriver) => driver.tickAt(10_000),
+    ]) {
+      const driver = isolated();
+      driver.submit('three', { action: 'c' });
+      assert.deepEqual(end(driver), ['three executing', 'b: lease-4 attempt 1, work of three']);
+      assert.deepEqual(driver.view.isolated(), []);
+      assert.deepEqual(driver.apply({ type: 'forgive', node: 'bad' }), []);
+    }
+  });
+
+  it('has a clean record then: one more fault does not isolate it', () => {
+    const driver = isolated();
+    driver.apply({ type: 'forgive', node: 'bad' });
+    driver.submit('three', { action: 'c' });
+    driver.sync('b', { node: 'bad', action: 'c', lease: 'lease-4', ...fault });
+    assert.deepEqual(driver.notices, []);
+  });
+
+  it('stays so when it goes and comes back, until its time is over or it is forgiven', () => {
+    const driver = isolated();
+    driver.apply({ type: 'leave', slot: 'b' });
+    assert.deepEqual(driver.view.isolated(), []);
+    driver.submit('three', { action: 'c' });
+    assert.deepEqual(driver.sync('b', { node: 'bad' }), ['b: wait']);
+    assert.equal(driver.view.isolated().length, 1);
+    assert.deepEqual(driver.tickAt(10_000)[0], 'three executing');
+    const forgiven = isolated();
+    forgiven.apply({ type: 'leave', slot: 'b' });
+    forgiven.apply({ type: 'forgive', node: 'bad' });
+    forgiven.submit('three', { action: 'c' });
+    assert.deepEqual(forgiven.sync('b', { node: 'bad' })[0], 'three executing');
+  });
+
+  it('is not isolated if it is the only one of its kind, or too many are', () => {
+    const retries = { ...DEFAULT_OPTIONS.retries, maxFaults: 0 };
+    const driver = new SchedulerDriver({ isolation, retries });
+    driver.sync('b', { node: 'bad' });
+    for (const [number, action] of ['a', 'b', 'c'].entries()) {
+      driver.submit(action, { action });
+      driver.sync('b', { node: 'bad', action, lease: `lease-${number}`, ...fault });
+      assert.deepEqual(driver.notices, []);
+    }
+    const many = isolated();
+    many.sync('c', { node: 'worse' });
+    many.submit('three', { action: 'c' });
+    many.sync('c', { node: 'worse', action: 'c', lease: 'lease-4', ...fault });
+    many.submit('four', { action: 'd' });
+    many.sync('c', { node: 'worse', action: 'd', lease: 'lease-5', ...fault });
+    assert.deepEqual([many.notices, many.view.isolated().length], [[], 1]);
   });
 });
 
@@ -76,10 +236,10 @@ describe('a slot', () => {
     const driver = new SchedulerDriver();
     driver.sync('s', { node: 'old' });
     driver.sync('s', { node: 'new' });
-    driver.apply({ type: 'drain', node: 'old', on: true });
+    driver.drain({ node: 'old' });
     assert.deepEqual(driver.submit('one')[0], 'one executing');
     driver.sync('s', { node: 'new', lease: 'lease-0', completed: 'done' });
-    driver.apply({ type: 'drain', node: 'new', on: true });
+    driver.drain({ node: 'new' });
     assert.deepEqual(driver.submit('two', { action: 'b' }), ['two queued']);
   });
 

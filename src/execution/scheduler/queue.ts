@@ -1,102 +1,142 @@
 import type { InstanceName } from '../../digest/instance-name.ts';
 import type { Requirement } from '../../platform/platform.ts';
-import type { OfferGroup } from './fleet.ts';
-import { IndexedHeap } from './indexed-heap.ts';
+import { Ages } from './ages.ts';
+import { Deadline } from './deadlines.ts';
+import { type Demand, demandText } from './demand.ts';
+import { FairQueue } from './fair-queue.ts';
 import type { Task } from './task.ts';
 
-/** Groups without tasks that are kept for the matches they remember. */
-const MAX_IDLE_GROUPS = 256;
+/** Demands without tasks that are kept for the matches they remember. */
+const MAX_IDLE_DEMANDS = 256;
 
-/** Queued tasks that any slot treats alike: same instance name, same requirement, same nodes to avoid. */
-export interface TaskGroup<Work, Result> {
-  readonly text: string;
+/** What a task asks for beside its requirement. */
+export interface Demanded {
   readonly instance: InstanceName;
   readonly needs: Requirement;
-  /** Nodes that failed these tasks through their own fault: used only if no other node would do. */
-  readonly avoids: ReadonlySet<string>;
-  /** Best priority first, then earliest arrival. */
-  readonly tasks: IndexedHeap<Task<Work, Result>>;
-  /** Whether an offer fits, once it was asked. */
-  readonly fits: WeakMap<OfferGroup<Work, Result>, boolean>;
+  /** Sorted. */
+  readonly avoids: readonly string[];
+  readonly sizeClass: number;
 }
 
-/** The tasks that wait for a slot, in groups, so that deciding costs by the number of groups and not of tasks. */
+/** Is told of demands, so that they know the pools that fit. */
+export interface DemandListener<Work, Result> {
+  /** To be filled with its pools. */
+  onDemand(demand: Demand<Work, Result>): void;
+  /** Its tasks have waited too long for a pool without workers. */
+  onPatienceOver(demand: Demand<Work, Result>): void;
+  /** Its last task left the queue. */
+  onEmpty(demand: Demand<Work, Result>): void;
+}
+
+/** The tasks that wait for a slot, by demand, so that deciding costs by the number of demands and not of tasks. */
 export class Queue<Work, Result> {
-  readonly #groups = new Map<string, TaskGroup<Work, Result>>();
-  readonly #busy = new Set<TaskGroup<Work, Result>>();
-  readonly #wary = new Set<TaskGroup<Work, Result>>();
+  readonly #demands = new Map<string, Demand<Work, Result>>();
+  readonly #busy = new Set<Demand<Work, Result>>();
+  readonly #wary = new Set<Demand<Work, Result>>();
+  readonly #unknownMs: number;
+  #listener: DemandListener<Work, Result> | undefined;
   #size = 0;
+
+  /** @param options.unknownMs what a task without history is taken to need. */
+  constructor(options: { readonly unknownMs: number }) {
+    this.#unknownMs = options.unknownMs;
+  }
+
+  /** Sets who is told of demands. */
+  listen(listener: DemandListener<Work, Result>): void {
+    this.#listener = listener;
+  }
 
   /** Number of queued tasks. */
   get size(): number {
     return this.#size;
   }
 
-  /** Groups with at least one task, in the order in which they got their first. */
-  get groups(): ReadonlySet<TaskGroup<Work, Result>> {
+  /** Demands with at least one task, in the order in which they got their first. */
+  get demands(): ReadonlySet<Demand<Work, Result>> {
     return this.#busy;
   }
 
   /** Those of them that avoid a node. */
-  get waryGroups(): ReadonlySet<TaskGroup<Work, Result>> {
+  get waryDemands(): ReadonlySet<Demand<Work, Result>> {
     return this.#wary;
   }
 
-  /** The group of tasks with these demands. */
-  groupOf(instance: InstanceName, needs: Requirement, avoids: readonly string[]): TaskGroup<Work, Result> {
-    const text = JSON.stringify([
-      instance,
-      needs.properties.map(({ name, values }) => [name, values]),
-      needs.digestFunction,
-      needs.legacyOutputs,
-      avoids,
-    ]);
-    const known = this.#groups.get(text);
+  /** Also those without tasks that are remembered. */
+  get allDemands(): Iterable<Demand<Work, Result>> {
+    return this.#demands.values();
+  }
+
+  /** What a task without history counts as, or what is expected of it. */
+  workOf(task: Task<Work, Result>): number {
+    return task.expectedMs ?? this.#unknownMs;
+  }
+
+  /** The demand of tasks with these wishes. */
+  demandOf({ instance, needs, avoids, sizeClass }: Demanded): Demand<Work, Result> {
+    const text = demandText(instance, needs, avoids, sizeClass);
+    const known = this.#demands.get(text);
     if (known !== undefined) return known;
-    if (this.#groups.size - this.#busy.size >= MAX_IDLE_GROUPS) this.#forgetIdle();
-    const group: TaskGroup<Work, Result> = {
+    if (this.#demands.size - this.#busy.size >= MAX_IDLE_DEMANDS) this.#forgetIdle();
+    const demand: Demand<Work, Result> = {
       text,
       instance,
       needs,
+      takes: needs.takes ?? [],
       avoids: new Set(avoids),
-      tasks: new IndexedHeap<Task<Work, Result>>(comesBefore),
-      fits: new WeakMap(),
+      sizeClass,
+      queue: new FairQueue<Task<Work, Result>>(),
+      ages: new Ages<Task<Work, Result>>(),
+      queuedWorkMs: 0,
+      pools: new Map(),
+      reservation: undefined,
+      lookedInVain: undefined,
+      patience: new Deadline(() => this.#listener?.onPatienceOver(demand)),
     };
-    this.#groups.set(text, group);
-    return group;
+    this.#demands.set(text, demand);
+    this.#listener?.onDemand(demand);
+    return demand;
   }
 
-  /** Queues a task in its group, or in the one that took its place while the task was away. */
+  /** Queues a task with its demand, or with the one that took its place while the task was away. */
   push(task: Task<Work, Result>): void {
-    task.group = this.#groups.get(task.group.text) ?? task.group;
-    this.#groups.set(task.group.text, task.group);
-    task.group.tasks.push(task);
-    this.#busy.add(task.group);
-    if (task.group.avoids.size > 0) this.#wary.add(task.group);
+    const demand = this.#demands.get(task.demand.text) ?? task.demand;
+    if (demand !== task.demand) task.demand = demand;
+    else if (!this.#demands.has(demand.text)) this.#revive(demand);
+    demand.queue.push(task);
+    demand.ages.add(task);
+    demand.queuedWorkMs += this.workOf(task);
     this.#size++;
+    if (this.#busy.has(demand)) return;
+    this.#busy.add(demand);
+    for (const pool of demand.pools.keys()) pool.demands.add(demand);
+    if (demand.avoids.size > 0) this.#wary.add(demand);
   }
 
   /** Takes a queued task out. */
   remove(task: Task<Work, Result>): void {
-    task.group.tasks.remove(task);
-    if (task.group.tasks.size === 0) {
-      this.#busy.delete(task.group);
-      this.#wary.delete(task.group);
-    }
+    const { demand } = task;
+    demand.queue.remove(task);
+    demand.ages.remove(task);
+    demand.queuedWorkMs -= this.workOf(task);
     this.#size--;
+    if (demand.queue.size > 0) return;
+    demand.queuedWorkMs = 0;
+    this.#busy.delete(demand);
+    this.#wary.delete(demand);
+    for (const pool of demand.pools.keys()) pool.demands.delete(demand);
+    this.#listener?.onEmpty(demand);
+  }
+
+  #revive(demand: Demand<Work, Result>): void {
+    this.#demands.set(demand.text, demand);
+    demand.pools.clear();
+    this.#listener?.onDemand(demand);
   }
 
   #forgetIdle(): void {
-    for (const group of this.#groups.values()) {
-      if (!this.#busy.has(group)) this.#groups.delete(group.text);
+    for (const demand of this.#demands.values()) {
+      if (!this.#busy.has(demand)) this.#demands.delete(demand.text);
     }
   }
-}
-
-/** Lower priority values run sooner (R-EX-24), then whoever came first. */
-export function comesBefore(
-  a: { readonly priority: number; readonly arrival: number },
-  b: { readonly priority: number; readonly arrival: number },
-): boolean {
-  return a.priority === b.priority ? a.arrival < b.arrival : a.priority < b.priority;
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { SchedulerDriver } from '../../../test/support/scheduler-driver.ts';
-import { BugError, ReapiError } from '../../errors.ts';
+import { BugError } from '../../errors.ts';
 
-const LINUX = [{ name: 'OSFamily', value: 'linux' }];
+const LINUX = 'OSFamily=linux';
 
 describe('an operation from submit to finish', () => {
   it('is queued, runs, is recorded and finished', () => {
@@ -75,7 +75,70 @@ describe('an operation from submit to finish', () => {
   });
 });
 
+describe('reunion after a restart', () => {
+  it('starts nothing until workers had time to say what they run, then gives work to all that wait', () => {
+    const driver = new SchedulerDriver({ reunionMs: 5_000 });
+    assert.deepEqual(driver.submit('one'), ['one queued']);
+    assert.deepEqual(driver.sync('s'), ['s: wait']);
+    assert.deepEqual(driver.sync('t'), ['t: wait']);
+    assert.deepEqual(driver.submit('two', { action: 'b' }), ['two queued']);
+    assert.deepEqual(driver.messages, ['waiting a moment for workers to come back after a restart']);
+    assert.deepEqual(driver.tickAt(4_999), []);
+    assert.deepEqual(driver.tickAt(5_000), [
+      'one executing',
+      's: lease-0 attempt 1, work of one',
+      'two executing',
+      't: lease-1 attempt 1, work of two',
+    ]);
+  });
+
+  it('gives a client what a worker says it runs, so that nothing runs twice', () => {
+    const driver = new SchedulerDriver({ reunionMs: 5_000 });
+    driver.sync('idle');
+    driver.submit('one');
+    const orders = driver.sync('s', { lease: 'former-1', instance: '' });
+    assert.deepEqual(orders.at(-1), 's: former-1 attempt 1, work of one');
+    assert.deepEqual(driver.tickAt(5_000), []);
+  });
+});
+
 describe('order of the queue', () => {
+  it('gives shares their turns, whoever asked first or more (R-BB-29)', () => {
+    const driver = new SchedulerDriver();
+    for (const action of ['a', 'b', 'c']) driver.submit(`alice ${action}`, { action, shares: ['alice'] });
+    driver.submit('bob', { action: 'd', shares: ['bob'] });
+    const order = ['s1', 's2', 's3', 's4'].map((slot) => driver.sync(slot)[0]);
+    assert.deepEqual(order, ['alice a executing', 'bob executing', 'alice b executing', 'alice c executing']);
+  });
+
+  it('gives a share of twice the weight twice as much', () => {
+    const driver = new SchedulerDriver();
+    const heavy = [{ id: 'alice', weight: 2 }];
+    for (let count = 0; count < 6; count++) {
+      driver.submit(`alice ${count}`, { action: String(100 + count), shares: heavy });
+      driver.submit(`bob ${count}`, { action: String(200 + count), shares: ['bob'] });
+    }
+    const order = Array.from({ length: 6 }, (_, slot) => driver.sync(`s${slot}`)[0]?.split(' ')[0]);
+    assert.equal(order.filter((name) => name === 'alice').length, 4);
+  });
+
+  it('lets what waits long enough go before any priority (ageing)', () => {
+    const driver = new SchedulerDriver({ platformGraceMs: 1_000_000 });
+    driver.submit('old', { action: 'a', priority: 5 });
+    driver.nowMs = 5 * 60_000 + 1;
+    driver.submit('young', { action: 'b' });
+    assert.deepEqual(driver.sync('s')[0], 'old executing');
+  });
+
+  it('puts the longest first inside a share', () => {
+    const driver = new SchedulerDriver();
+    driver.submit('short', { action: 'a', expectedMs: 1_000 });
+    driver.submit('long', { action: 'b', expectedMs: 600_000 });
+    driver.submit('unknown', { action: 'c' });
+    const order = ['s1', 's2', 's3'].map((slot) => driver.sync(slot)[0]);
+    assert.deepEqual(order, ['long executing', 'unknown executing', 'short executing']);
+  });
+
   it('is priority, lower first, then arrival, over all groups (R-EX-24)', () => {
     const driver = new SchedulerDriver();
     driver.submit('late', { action: 'a', priority: 5 });
@@ -99,172 +162,6 @@ describe('order of the queue', () => {
   });
 });
 
-describe('merging (R-EX-15, R-EX-16)', () => {
-  it('lets operations of one action share a task, queued or running, and all get its result', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    assert.deepEqual(driver.submit('two'), ['two queued']);
-    driver.sync('s');
-    assert.deepEqual(driver.submit('three', { merge: 'fresh' }), ['three executing']);
-    driver.sync('s', { lease: 'lease-0', completed: 'done' });
-    assert.deepEqual(driver.submit('four'), ['four executing']);
-    assert.deepEqual(driver.apply({ type: 'recorded', lease: 'lease-0' }), [
-      'one result done',
-      'two result done',
-      'three result done',
-      'four result done',
-    ]);
-  });
-
-  it('never lets a fresh newcomer share a result being recorded, and later ones share the fresh task', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.sync('s');
-    driver.sync('s', { lease: 'lease-0', completed: 'old' });
-    const fresh = driver.submit('two', { merge: 'fresh' });
-    assert.deepEqual(fresh, ['two executing', 's: lease-1 attempt 1, work of two']);
-    assert.deepEqual(driver.submit('three'), ['three executing']);
-    assert.deepEqual(driver.apply({ type: 'recorded', lease: 'lease-0' }), ['one result old']);
-    assert.deepEqual(driver.submit('four'), ['four executing']);
-  });
-
-  it('never shares do_not_cache, neither as newcomer nor as host', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one', { merge: 'never' });
-    driver.submit('two', { merge: 'any' });
-    driver.submit('three', { merge: 'never' });
-    assert.equal(driver.sync('s1').length, 2);
-    assert.equal(driver.sync('s2').length, 2);
-    assert.equal(driver.sync('s3').length, 2);
-  });
-
-  it('never shares across instance names', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one', { instance: 'x' });
-    driver.submit('two', { instance: 'y' });
-    assert.deepEqual(driver.sync('s1').length, 2);
-    assert.deepEqual(driver.sync('s2')[0], 'two executing');
-  });
-});
-
-describe('cancel and abandonment (R-OP-02, R-EX-12)', () => {
-  it('cancels only the caller’s operation of a shared task', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.submit('two');
-    driver.sync('s');
-    assert.deepEqual(driver.apply({ type: 'cancel', operation: 'one' }), ['one failed: cancelled']);
-    assert.deepEqual(driver.sync('s', { lease: 'lease-0' }), ['s: lease-0 attempt 1, work of one']);
-  });
-
-  it('stops the task with its last operation: the next answer to the slot is idle, late results are dropped (R-BB-25)', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.sync('s');
-    driver.apply({ type: 'cancel', operation: 'one' });
-    assert.deepEqual(driver.sync('s', { lease: 'lease-0' }), ['s: nothing']);
-    assert.deepEqual(driver.sync('s', { lease: 'lease-0', completed: 'late' }), ['s: wait']);
-  });
-
-  it('takes a queued task out of the queue', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.apply({ type: 'cancel', operation: 'one' });
-    assert.deepEqual(driver.sync('s'), ['s: wait']);
-  });
-
-  it('lets a result be recorded although nobody waits any more', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.sync('s');
-    driver.sync('s', { lease: 'lease-0', completed: 'done' });
-    assert.deepEqual(driver.apply({ type: 'cancel', operation: 'one' }), ['one failed: cancelled']);
-    assert.deepEqual(driver.submit('two'), ['two executing']);
-    assert.deepEqual(driver.apply({ type: 'recorded', lease: 'lease-0' }), ['two result done']);
-  });
-
-  it('changes nothing for operations that are finished or unknown', () => {
-    const driver = new SchedulerDriver();
-    for (const type of ['cancel', 'detach', 'attach'] as const) {
-      assert.deepEqual(driver.apply({ type, operation: 'nobody' }), []);
-    }
-  });
-
-  it('cancels an operation 60 s after its last waiter left', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.sync('s');
-    driver.nowMs = 1_000;
-    driver.sync('s', { lease: 'lease-0' });
-    driver.apply({ type: 'detach', operation: 'one' });
-    driver.nowMs = 50_000;
-    driver.sync('s', { lease: 'lease-0' });
-    assert.deepEqual(driver.tickAt(60_999), []);
-    assert.deepEqual(driver.tickAt(61_000), ['one failed: cancelled']);
-    assert.deepEqual(driver.sync('s', { lease: 'lease-0' }), ['s: nothing']);
-  });
-
-  it('counts the time anew when a waiter came back in between', () => {
-    const driver = new SchedulerDriver({ platformGraceMs: 1_000_000 });
-    driver.submit('one');
-    driver.apply({ type: 'detach', operation: 'one' });
-    driver.nowMs = 30_000;
-    driver.apply({ type: 'attach', operation: 'one' });
-    driver.nowMs = 40_000;
-    driver.apply({ type: 'detach', operation: 'one' });
-    driver.apply({ type: 'detach', operation: 'one' });
-    assert.deepEqual(driver.tickAt(60_000), []);
-    assert.deepEqual(driver.tickAt(99_999), []);
-    assert.deepEqual(driver.tickAt(100_000), ['one failed: cancelled']);
-  });
-
-  it('keeps the task of an abandoned operation for those who share it', () => {
-    const driver = new SchedulerDriver({ platformGraceMs: 1_000_000 });
-    driver.submit('one');
-    driver.submit('two');
-    driver.apply({ type: 'detach', operation: 'one' });
-    assert.deepEqual(driver.tickAt(60_000), ['one failed: cancelled']);
-    assert.deepEqual(driver.sync('s')[0], 'two executing');
-  });
-});
-
-describe('recording', () => {
-  function recording(): SchedulerDriver {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.sync('s');
-    driver.sync('s', { lease: 'lease-0', completed: 'done' });
-    return driver;
-  }
-
-  it('finishes the operation with the result and the cause when the write failed', () => {
-    const driver = recording();
-    const failed = new ReapiError('quota-exceeded', 'full');
-    assert.deepEqual(driver.apply({ type: 'recorded', lease: 'lease-0', failed }), [
-      'one result done, record failed: quota-exceeded',
-    ]);
-  });
-
-  it('ends by its deadline, and later answers change nothing', () => {
-    const driver = recording();
-    assert.equal(driver.wakeMs, 30_000);
-    assert.deepEqual(driver.tickAt(30_000), ['one result done, record failed: unavailable']);
-    assert.deepEqual(driver.apply({ type: 'recorded', lease: 'lease-0' }), []);
-  });
-
-  it('frees the slot for the next task before it is finished', () => {
-    const driver = new SchedulerDriver();
-    driver.submit('one');
-    driver.submit('two', { action: 'b' });
-    driver.sync('s');
-    assert.deepEqual(driver.sync('s', { lease: 'lease-0', completed: 'done' }), [
-      'record lease-0 done',
-      'two executing',
-      's: lease-1 attempt 1, work of two',
-    ]);
-  });
-});
-
 describe('wake', () => {
   it('asks for a tick when the earliest deadline changes, and again after each tick', () => {
     const driver = new SchedulerDriver();
@@ -277,7 +174,7 @@ describe('wake', () => {
   });
 
   it('asks for nothing on behalf of what is finished', () => {
-    const driver = new SchedulerDriver({ platformGraceMs: 1_000_000 });
+    const driver = new SchedulerDriver({ platformGraceMs: 1_000_000, adoptionGraceMs: 0 });
     driver.submit('one');
     driver.apply({ type: 'detach', operation: 'one' });
     assert.equal(driver.wakeMs, 60_000);
