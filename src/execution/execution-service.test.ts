@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict';
-import { ExecutionWorld, instance, never } from '../../test/support/execution-world.ts';
+import { callServerStreaming } from '../../test/support/call-method.ts';
+import { ExecutionWorld, never } from '../../test/support/execution-world.ts';
 import { fakeCall } from '../../test/support/fake-call.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import type { InlineHints } from '../action-cache/inline-outputs.ts';
 import { type Authorizer, OpenAuthorizer, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
 import type { ActionKey } from '../digest/action-key.ts';
 import { digestToWire } from '../digest/digest.ts';
-import { InstanceNames } from '../digest/instance-name.ts';
+import { digestOf } from '../digest/hasher.ts';
+import { InstanceNames, parseInstanceName } from '../digest/instance-name.ts';
+import { MemoryEntryStore } from '../entries/memory-entry-store.ts';
 import { type ErrorKind, isKind, ReapiError } from '../errors.ts';
 import {
   ExecuteOperationMetadata,
   ExecuteRequest,
   ExecuteResponse,
+  ExecutionDefinition,
   WaitExecutionRequest,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import {
@@ -22,7 +27,11 @@ import {
   Operation,
   WaitOperationRequest,
 } from '../gen/google/longrunning/operations.ts';
+import { NO_LOG } from '../system/log.ts';
+import { SystemRandom } from '../system/random.ts';
 import { executionMethods } from './execution-service.ts';
+import { OperationArchive } from './operations/operation-archive.ts';
+import { Operations } from './operations.ts';
 import { operationsMethods } from './operations-service.ts';
 
 class Service extends ExecutionWorld {
@@ -177,6 +186,40 @@ describe('Execution', () => {
   });
 });
 
+describe('WaitExecution after a restart', () => {
+  it('answers for what the former server finished, to those who may execute, within its retention (R-EX-08, R-EX-09)', async () => {
+    const clock = new FakeClock();
+    const entries = new MemoryEntryStore({ clock, maxBytes: 100_000, maxEntryBytes: 10_000 });
+    const open = () => {
+      const archive = new OperationArchive(entries, clock, NO_LOG, { retentionMs: 60_000 });
+      const limits = { maxLive: 9, maxFinished: 9, finishedRetentionMs: 60_000, heartbeatMs: 30_000 };
+      return { archive, operations: new Operations(clock, new SystemRandom(), limits, archive) };
+    };
+    const former = open();
+    const key = { instance: parseInstanceName('main'), action: digestOf('sha256', Buffer.from('action')) };
+    const { name } = former.operations.create(key);
+    former.operations.finish(name, ExecuteResponse.encode(ExecuteResponse.fromPartial({ message: 'kept' })).finish());
+    await former.archive.settle(1_000);
+
+    const { operations } = open();
+    const wait = (authorizer: Authorizer) =>
+      callServerStreaming(
+        executionMethods({
+          ...{ operations, authorizer, instances: new InstanceNames(), stopping: never },
+          executions: { start: () => assert.fail('nothing is to be executed') },
+          inline: () => assert.fail('nothing is to be inlined'),
+        }),
+        ExecutionDefinition.methods.waitExecution,
+        { name },
+      );
+    const [only, ...rest] = await wait(new OpenAuthorizer());
+    assert.deepEqual([only && responseOf(only).message, rest.length], ['kept', 0]);
+    await assert.rejects(wait(new ReadOnlyAuthorizer(new OpenAuthorizer())), refuses('denied'));
+    clock.advance(60_000);
+    await assert.rejects(wait(new OpenAuthorizer()), refuses('operation-not-found'));
+  });
+});
+
 describe('Operations service', () => {
   async function running() {
     const service = new Service();
@@ -237,32 +280,6 @@ describe('Operations service', () => {
     service.stopping.abort(new ReapiError('unavailable', 'the server is stopping'));
     await assert.rejects(before, refuses('unavailable'));
     await assert.rejects(wait(), refuses('unavailable'));
-  });
-
-  it('lists operations by instance, in pages (R-OP-03)', async () => {
-    const service = new Service();
-    const names: string[] = [];
-    for (const salt of ['a', 'b', 'c']) names.push((await next(service.execute(await service.action(salt)))).name);
-    const first = await service.list({ pageSize: 2, name: instance });
-    assert.deepEqual(
-      first.operations.map(({ name }) => name),
-      names.slice(0, 2),
-    );
-    const second = await service.list({ pageSize: 2, pageToken: first.nextPageToken });
-    assert.deepEqual(
-      second.operations.map(({ name }) => name),
-      names.slice(2),
-    );
-    assert.equal(second.nextPageToken, '');
-    assert.deepEqual((await service.list({ name: 'other/operations' })).operations, []);
-  });
-
-  it('refuses what it cannot do in a list, rather than answer something else (R-OP-03)', async () => {
-    const service = new Service();
-    await assert.rejects(service.list({ returnPartialSuccess: true }), refuses('unimplemented'));
-    await assert.rejects(service.list({ filter: 'done' }), refuses('unimplemented'));
-    await assert.rejects(service.list({ pageSize: -1 }), refuses('invalid-argument'));
-    await assert.rejects(service.list({ pageToken: 'gone' }), refuses('invalid-argument'));
   });
 
   it('asks for the right to execute on each of them (R-OP-06)', async () => {

@@ -19,7 +19,7 @@ import { operationMessage } from './operations-service.ts';
 /** What the service works with. */
 export interface ExecutionServiceParts {
   readonly operations: Operations;
-  readonly executions: Executions;
+  readonly executions: Pick<Executions, 'start'>;
   readonly instances: InstanceNames;
   readonly authorizer: Authorizer;
   readonly inline: (
@@ -53,6 +53,7 @@ async function* execute(parts: ExecutionServiceParts, request: ExecuteRequest, c
     skipCacheLookup: request.skipCacheLookup,
     priority: request.executionPolicy?.priority ?? 0,
     requestMetadata: call.requestMetadata,
+    principal: call.principal.name,
     inline: (result, signal) => parts.inline(result, hints, fn, signal),
   });
   yield* follow(parts, name, call.signal);
@@ -60,9 +61,11 @@ async function* execute(parts: ExecutionServiceParts, request: ExecuteRequest, c
 
 async function* wait(parts: ExecutionServiceParts, name: string, call: Call): AsyncIterable<Operation> {
   if (name === '') throw new ReapiError('invalid-argument', 'the name is empty', { field: 'name' });
-  const state = parts.operations.get(name);
+  const state = await parts.operations.find(name, call.signal);
   await demand(parts.authorizer, call.principal, 'execute', state.key.instance);
-  yield* follow(parts, name, call.signal);
+  // One of a former server cannot be followed, and a finished one need not be.
+  if (state.stage === 'completed') yield operationMessage(state);
+  else yield* follow(parts, name, call.signal);
 }
 
 async function* follow(parts: ExecutionServiceParts, name: string, signal: AbortSignal): AsyncIterable<Operation> {

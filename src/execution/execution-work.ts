@@ -4,6 +4,7 @@ import type {
   ExecuteResponse,
   RequestMetadata,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import type { HistoryKey } from './history/duration-history.ts';
 
 /** What a worker needs to run an action: the scheduler's `Work`. */
 export interface ExecutionWork {
@@ -13,6 +14,11 @@ export interface ExecutionWork {
   readonly timeoutMs: number;
   /** Of the client that asked first, handed on to the worker (R-BB-26). */
   readonly requestMetadata: RequestMetadata | undefined;
+}
+
+/** What is remembered of an action goes by. */
+export function historyKey({ key, action }: Pick<ExecutionWork, 'key' | 'action'>): HistoryKey {
+  return { instance: key.instance, commandHash: action.commandDigest?.hash ?? '' };
 }
 
 /** What a worker reports: the scheduler's `Result`. */

@@ -10,6 +10,7 @@ import {
   ExecuteResponse,
   RequestMetadata,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import { historyKey } from './execution-work.ts';
 
 describe('Executions', () => {
   it('runs an action on a worker and answers with its result, kept for the next time (R-EX-34)', async () => {
@@ -25,7 +26,7 @@ describe('Executions', () => {
     assert.deepEqual(world.recorded, [passed]);
   });
 
-  it('answers from the action cache without a worker (R-EX-14)', async () => {
+  it('answers from the action cache without a worker, which never looks (R-EX-14, R-BB-27)', async () => {
     const world = new ExecutionWorld();
     const key = await world.action('a');
     world.cached.set(key.action.hash, passed);
@@ -115,7 +116,7 @@ describe('Executions', () => {
     world.executions.cancel(name);
     assert.equal((await world.finished(name)).status?.code, 1);
     await world.quiet();
-    assert.equal(await world.host.synchronize(idleSlot, 0, never), undefined);
+    assert.deepEqual(await world.host.synchronize(idleSlot, 0, never), {});
   });
 
   it('gives up an operation that nobody waits for, after a grace (R-EX-12)', async () => {
@@ -150,11 +151,148 @@ describe('Executions', () => {
     await second.return?.();
   });
 
+  it('gives up an action that cannot be prepared in time: nothing waits for ever', async () => {
+    const world = new ExecutionWorld({
+      lookUp: (_, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+        }),
+    });
+    const { name } = world.start(await world.action('a'));
+    await world.quiet();
+    world.clock.advance(299_999);
+    await world.quiet();
+    assert.equal(world.operations.get(name).stage, 'cache-check');
+    world.clock.advance(1);
+    const { status } = await world.finished(name);
+    assert.deepEqual([status?.code, status?.message], [14, 'preparing the action took too long']);
+  });
+
   it('ends operations that are not queued yet when the server stops', async () => {
     const world = new ExecutionWorld();
     const { name } = world.start(await world.action('a'));
     await world.executions.settle();
     assert.equal((await world.finished(name)).status?.code, 14);
+  });
+
+  it('counts an action for the shares of whoever asks', async () => {
+    const world = new ExecutionWorld();
+    const requestMetadata = RequestMetadata.fromPartial({ toolInvocationId: 'build-1' });
+    const { name } = world.start(await world.action('a'), { principal: 'alice', requestMetadata });
+    await world.quiet();
+    assert.deepEqual(world.host.view.taskOf(name)?.shares, [
+      { id: 'alice', weight: 1 },
+      { id: 'build-1', weight: 1 },
+    ]);
+  });
+
+  it('tells the scheduler what the history expects of the action', async () => {
+    const world = new ExecutionWorld();
+    const key = await world.action('a');
+    world.start(key);
+    await world.quiet();
+    await world.work();
+    await world.quiet();
+    const [lesson] = world.learned;
+    assert.ok(lesson);
+    assert.deepEqual([lesson.completion.verdict, lesson.sizeClass], ['success', 0]);
+    world.history.learn(undefined, historyKey(lesson.work), { verdict: 'success', ranMs: 2_500, sizeClass: 0 });
+    const { name } = world.start(await world.action('b'));
+    await world.quiet();
+    assert.equal(world.host.view.taskOf(name)?.expectedMs, 2_500, 'the same command');
+  });
+
+  it('says what was tried where it took more than one attempt, and keeps it with the operation', async () => {
+    const world = new ExecutionWorld();
+    const { name } = world.start(await world.action('a'));
+    await world.quiet();
+    await world.work(ExecuteResponse.fromPartial({ status: { code: 14, message: 'no disk' } }));
+    await world.work();
+    const response = await world.finished(name);
+    assert.equal(response.status?.code, 0);
+    assert.equal(
+      response.message,
+      'Attempt 1 ended with a fault of worker node-1: no disk. Attempt 2 succeeded on worker node-1.',
+    );
+    const { attempts } = world.operations.get(name);
+    assert.deepEqual(
+      attempts.map(({ attempt, slot, end }) => [attempt, slot, end?.how]),
+      [
+        [1, 'slot-1', 'worker-fault'],
+        [2, 'slot-1', 'success'],
+      ],
+    );
+    assert.equal(attempts[0]?.startedAtMs, world.clock.nowMs());
+  });
+
+  it('says nothing of the only attempt that went well', async () => {
+    const world = new ExecutionWorld();
+    const { name } = world.start(await world.action('a'));
+    await world.quiet();
+    await world.work();
+    assert.equal((await world.finished(name)).message, '');
+  });
+
+  it('never merges actions that must not be cached, and what skips the cache not with a visible result (R-EX-15, R-EX-16)', async () => {
+    const world = new ExecutionWorld();
+    const uncacheable = await world.action('a', true);
+    const key = await world.action('b');
+    for (const each of [uncacheable, uncacheable, key, key]) world.start(each);
+    world.start(key, { skipCacheLookup: true });
+    await world.quiet();
+    assert.equal(world.host.view.counts.queuedTasks, 3);
+  });
+
+  it('shares a result only while it is complete: one that began before an eviction is looked up again (R-EX-17)', async () => {
+    const world = new ExecutionWorld();
+    const key = await world.action('a');
+    const first = world.start(key);
+    await world.quiet();
+    await world.work();
+    await world.finished(first.name);
+    const { name } = world.start(key);
+    await world.quiet();
+    assert.equal(world.operations.get(name).stage, 'queued', 'nothing finished is shared without the lookup');
+  });
+
+  it('lets the best priority of those who share a run count (R-EX-24)', async () => {
+    const world = new ExecutionWorld();
+    const key = await world.action('a');
+    const asks = { skipCacheLookup: false, requestMetadata: undefined, principal: 'somebody' };
+    const inline = async (result: ActionResult): Promise<ActionResult> => result;
+    const [slow, urgent] = [7, -3].map((priority) => world.executions.start({ key, priority, ...asks, inline }));
+    await world.quiet();
+    assert.ok(slow && urgent);
+    assert.equal(world.host.view.taskOf(slow.name)?.priority, -3);
+    world.executions.cancel(urgent.name);
+    await world.quiet();
+    assert.equal(world.host.view.taskOf(slow.name)?.priority, 7);
+  });
+
+  it('cancels one of several who share a run, and the others go on (R-OP-02)', async () => {
+    const world = new ExecutionWorld();
+    const key = await world.action('a');
+    const [one, two] = [world.start(key), world.start(key)];
+    await world.quiet();
+    world.executions.cancel(one.name, 'an operator cancelled it');
+    const { status } = await world.finished(one.name);
+    assert.deepEqual([status?.code, status?.message], [1, 'an operator cancelled it']);
+    await world.work();
+    assert.equal((await world.finished(two.name)).status?.code, 0);
+  });
+
+  it('ends an operation with the status that an operator chose, queued or not yet (R-OP-02)', async () => {
+    const world = new ExecutionWorld();
+    const queued = world.start(await world.action('a'));
+    await world.quiet();
+    const early = world.start(await world.action('b'));
+    for (const { name } of [queued, early]) {
+      world.executions.kill(name, { code: 9, message: 'not today', details: [] });
+      const { status } = await world.finished(name);
+      assert.deepEqual([status?.code, status?.message], [9, 'not today']);
+      world.executions.kill(name, { code: 13, message: 'again', details: [] });
+    }
+    world.executions.kill('main/operations/none', { code: 9, message: '', details: [] });
   });
 
   describe('tells the history of results', () => {
@@ -171,7 +309,8 @@ describe('Executions', () => {
       });
       const key = await world.action('a');
       const inline = async (result: ActionResult): Promise<ActionResult> => result;
-      const request = { key, skipCacheLookup: false, priority: 0, requestMetadata: metadata, inline };
+      const asks = { priority: 0, requestMetadata: metadata, principal: 'somebody' };
+      const request = { key, skipCacheLookup: false, ...asks, inline };
       await world.finished(world.executions.start(request).name);
       assert.deepEqual(asked, [key.action.hash, metadata]);
     });
@@ -225,7 +364,8 @@ describe('Executions', () => {
       const world = new ExecutionWorld({ observer });
       const key = await world.action('a');
       const inline = (): Promise<ActionResult> => Promise.reject(new ReapiError('unavailable', 'no answer'));
-      const request = { key, skipCacheLookup: false, priority: 0, requestMetadata: undefined, inline };
+      const asks = { priority: 0, requestMetadata: undefined, principal: 'somebody' };
+      const request = { key, skipCacheLookup: false, ...asks, inline };
       world.cached.set(key.action.hash, passed);
       assert.equal((await world.finished(world.executions.start(request).name)).status?.code, 14);
       assert.equal(observer.find(key), undefined);

@@ -8,13 +8,18 @@ import {
   type RequestMetadata,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { Status } from '../gen/google/rpc/status.ts';
+import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
-import type { ExecutionReport } from './execution-work.ts';
+import { type ExecutionReport, historyKey } from './execution-work.ts';
+import type { DurationHistory } from './history/duration-history.ts';
 import { type InputLeases, inputsOf } from './input-leases.ts';
+import { type Attempt, attemptsOf } from './operations/attempts.ts';
 import type { OperationState, Operations } from './operations.ts';
-import type { ActionPreparer } from './prepare-action.ts';
-import type { MergePolicy, Outcome } from './scheduler/events.ts';
-import type { SchedulerHost } from './scheduler-host.ts';
+import type { ActionPreparer, PreparedAction } from './prepare-action.ts';
+import type { AttemptRecord, MergePolicy, Outcome } from './scheduler/events.ts';
+import { attemptsText } from './scheduler/explanation-text.ts';
+import type { HostEvent, SchedulerHost } from './scheduler-host.ts';
+import type { ShareRules } from './share-rules.ts';
 
 /** What one Execute call asks for. */
 export interface ExecutionRequest {
@@ -23,6 +28,8 @@ export interface ExecutionRequest {
   /** Lower runs sooner (R-EX-24). */
   readonly priority: number;
   readonly requestMetadata: RequestMetadata | undefined;
+  /** Name of the principal that asks. */
+  readonly principal: string;
   /** Puts small outputs into the result as this caller asked (R-EX-26). */
   readonly inline: (result: ActionResult, signal: AbortSignal) => Promise<ActionResult>;
 }
@@ -40,18 +47,39 @@ export interface ExecutionParts {
   ) => Promise<ActionResult | undefined>;
   /** Is told of actions that run without a lookup, and of those that end without a result. */
   readonly observer?: ResultObserver;
+  /** Whose share of the fleet an action is counted for. */
+  readonly shares: ShareRules;
+  /** What to expect of an action. */
+  readonly history: DurationHistory;
   /** Keeps the inputs of what is queued or runs. */
   readonly inputs?: InputLeases;
   /** How a failure is said inside a response. */
   readonly statusOf: (error: unknown) => Status;
+  readonly clock: Clock;
   readonly log: Log;
+}
+
+/** Longest that loading an action, looking it up and checking its inputs may take: nothing waits for ever. */
+const MAX_PREPARATION_MS = 300_000;
+
+/** Answers are not given up. */
+const NEVER = new AbortController().signal;
+
+type Submit = Extract<HostEvent, { readonly type: 'submit' }>;
+
+interface Ended {
+  readonly outcome: Outcome<ExecutionReport>;
+  readonly attempts: readonly AttemptRecord[];
 }
 
 interface Live {
   readonly request: ExecutionRequest;
-  readonly abort: AbortController;
+  /** Ends the preparation; gone once that is over, as there may be a hundred thousand in the queue. */
+  abort: AbortController | undefined;
   isSubmitted: boolean;
   isWatched: boolean;
+  /** An operator ended it, and its client is told this. */
+  killedWith: Status | undefined;
 }
 
 /**
@@ -73,51 +101,72 @@ export class Executions {
 
   /** Begins an operation and returns at once (R-EX-05). @throws queue-full. */
   start(request: ExecutionRequest): OperationState {
-    const state = this.#parts.operations.create(request.key);
-    const live: Live = { request, abort: new AbortController(), isSubmitted: false, isWatched: true };
+    const { priority, requestMetadata } = request;
+    const state = this.#parts.operations.create(request.key, { priority, requestMetadata });
+    const abort = new AbortController();
+    const live: Live = {
+      request,
+      abort,
+      isSubmitted: false,
+      isWatched: true,
+      killedWith: undefined,
+    };
     this.#live.set(state.name, live);
-    this.#track(this.#begin(state.name, live));
+    this.#track(this.#begin(state.name, live, abort));
     return state;
   }
 
   /** Cancels one caller's operation; others that share the task go on (R-OP-02). @throws operation-not-found. */
-  cancel(name: string): void {
+  cancel(name: string, message = 'the operation was cancelled'): void {
     const { stage } = this.#parts.operations.get(name);
     const live = this.#live.get(name);
     if (stage === 'completed' || live === undefined) return;
-    if (live.isSubmitted) this.#parts.host.apply({ type: 'cancel', operation: name });
-    else live.abort.abort(new ReapiError('cancelled', 'the operation was cancelled'));
+    if (live.isSubmitted) this.#parts.host.apply({ type: 'cancel', operation: name, message });
+    else live.abort?.abort(new ReapiError('cancelled', message));
+  }
+
+  /** An operator ends an operation: its client gets this status (R-OP-02). Does nothing if it is over or unknown. */
+  kill(name: string, status: Status): void {
+    const live = this.#live.get(name);
+    if (live === undefined) return;
+    live.killedWith = status;
+    this.cancel(name, status.message === '' ? 'an operator ended the operation' : status.message);
   }
 
   /** The scheduler's word that an operation is over. */
-  finished(name: string, outcome: Outcome<ExecutionReport>): void {
+  finished(name: string, outcome: Outcome<ExecutionReport>, attempts: readonly AttemptRecord[]): void {
     const live = this.#live.get(name);
-    if (live !== undefined) this.#track(this.#answer(name, live, outcome));
+    if (live !== undefined) this.#track(this.#answer(name, live, { outcome, attempts }));
   }
 
   /** Waits for the answers being made. */
   async settle(): Promise<void> {
     for (const live of this.#live.values()) {
-      if (!live.isSubmitted) live.abort.abort(new ReapiError('unavailable', 'the server is stopping'));
+      if (!live.isSubmitted) live.abort?.abort(new ReapiError('unavailable', 'the server is stopping'));
     }
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  async #begin(name: string, live: Live): Promise<void> {
+  async #begin(name: string, live: Live, abort: AbortController): Promise<void> {
+    const { clock } = this.#parts;
+    const limit = clock.wakeAt(clock.monotonicMs() + MAX_PREPARATION_MS, () =>
+      abort.abort(new ReapiError('unavailable', 'preparing the action took too long', { retryAfterMs: 1_000 })),
+    );
     try {
-      const cached = await this.#prepareAndSubmit(name, live);
+      const cached = await this.#prepareAndSubmit(name, live, abort.signal);
       if (cached === undefined) return;
-      this.#complete(name, okResponse(await live.request.inline(cached, live.abort.signal), true));
+      this.#complete(name, okResponse(await live.request.inline(cached, abort.signal), true));
     } catch (error) {
-      this.#complete(name, this.#failedResponse(whatEnded(live, error)));
+      this.#complete(name, this.#endedResponse(live, whatEnded(abort.signal, error)));
+    } finally {
+      limit.cancel();
     }
   }
 
   /** In the order of R-EX-13. Returns a cached result instead of submitting. */
-  async #prepareAndSubmit(name: string, live: Live): Promise<ActionResult | undefined> {
+  async #prepareAndSubmit(name: string, live: Live, signal: AbortSignal): Promise<ActionResult | undefined> {
     const { preparer, host, lookUp, observer, inputs } = this.#parts;
     const { request } = live;
-    const { signal } = live.abort;
     try {
       const action = await preparer.load(request.key, signal);
       if (request.skipCacheLookup || action.doNotCache) {
@@ -128,45 +177,57 @@ export class Executions {
         if (cached?.exitCode === 0) return cached;
         if (cached !== undefined) observer?.skipped(request.key, 'failed-result', request.requestMetadata);
       }
-      const { work, needs } = await preparer.prepare(request.key, action, signal);
+      const prepared = await preparer.prepare(request.key, action, signal);
       signal.throwIfAborted();
       inputs?.hold(name, inputsOf(request.key.action, action));
       live.isSubmitted = true;
-      host.apply({
-        type: 'submit',
-        operation: name,
-        key: request.key,
-        needs,
-        priority: request.priority,
-        merge: mergePolicy(request.skipCacheLookup, action.doNotCache),
-        work: { ...work, requestMetadata: request.requestMetadata },
-      });
+      live.abort = undefined;
+      host.apply(this.#submission(name, request, prepared));
       if (!live.isWatched) host.apply({ type: 'detach', operation: name });
       return undefined;
     } catch (error) {
-      this.#endedWithout(request, whatEnded(live, error));
+      this.#endedWithout(request, whatEnded(signal, error));
       throw error;
     }
   }
 
-  async #answer(name: string, live: Live, outcome: Outcome<ExecutionReport>): Promise<void> {
+  #submission(name: string, request: ExecutionRequest, { work, needs, inputs }: PreparedAction): Submit {
+    const { key, priority, requestMetadata, principal, skipCacheLookup } = request;
+    const { history, shares } = this.#parts;
+    const { expectedMs, sizeClass } = history.expect(requestMetadata, historyKey(work));
+    return {
+      ...{ type: 'submit', operation: name, key, needs, priority },
+      merge: mergePolicy(skipCacheLookup, work.action.doNotCache),
+      work: { ...work, requestMetadata },
+      shares: shares.sharesOf(principal, requestMetadata),
+      ...(expectedMs !== undefined && { expectedMs }),
+      ...(sizeClass !== undefined && { sizeClass }),
+      ...(inputs && { inputs }),
+    };
+  }
+
+  async #answer(name: string, live: Live, { outcome, attempts }: Ended): Promise<void> {
+    const kept = attemptsOf(attempts, (atMs) => this.#parts.host.wallMs(atMs));
+    // What was tried before is said where clients show it (Bazel: --remote_print_execution_messages).
+    const told = attempts.length > 1 || outcome.type === 'failed' ? attemptsText(attempts) : '';
     try {
-      this.#complete(name, await this.#responseOf(live, outcome));
+      const response = await this.#responseOf(live, outcome);
+      this.#complete(name, { ...response, message: lines(response.message, told) }, kept);
     } catch (error) {
-      this.#complete(name, this.#failedResponse(error));
+      this.#complete(name, this.#failedResponse(error), kept);
     }
   }
 
   async #responseOf(live: Live, outcome: Outcome<ExecutionReport>): Promise<ExecuteResponse> {
     if (outcome.type === 'failed') {
       this.#endedWithout(live.request, outcome.error);
-      return this.#failedResponse(outcome.error);
+      return this.#endedResponse(live, outcome.error);
     }
     const { response } = outcome.result;
-    const result = response.result && (await live.request.inline(response.result, live.abort.signal));
-    const notRecorded = outcome.recordFailed && `the result could not be cached: ${outcome.recordFailed.message}`;
-    const message = [response.message, notRecorded].filter((text) => text !== undefined && text !== '').join('\n');
-    return { ...response, result, cachedResult: false, message };
+    const result = response.result && (await live.request.inline(response.result, NEVER));
+    const { recordFailed } = outcome;
+    const notRecorded = recordFailed === undefined ? '' : `the result could not be cached: ${recordFailed.message}`;
+    return { ...response, result, cachedResult: false, message: lines(response.message, notRecorded) };
   }
 
   /** Tells that there is no result to keep. */
@@ -175,18 +236,25 @@ export class Executions {
     this.#parts.observer?.notStored(key, cause, requestMetadata);
   }
 
+  /** With the status of the operator, if one ended it. */
+  #endedResponse({ killedWith }: Live, error: unknown): ExecuteResponse {
+    if (killedWith === undefined) return this.#failedResponse(error);
+    const message = error instanceof ReapiError ? error.message : killedWith.message;
+    return ExecuteResponse.fromPartial({ status: killedWith, message });
+  }
+
   #failedResponse(error: unknown): ExecuteResponse {
     if (!(error instanceof ReapiError)) this.#parts.log.error({ err: error }, 'an execution failed by a fault of ours');
     const status = this.#parts.statusOf(error);
     return ExecuteResponse.fromPartial({ status, message: status.message });
   }
 
-  #complete(name: string, response: ExecuteResponse): void {
+  #complete(name: string, response: ExecuteResponse, attempts: readonly Attempt[] = []): void {
     this.#live.delete(name);
     this.#parts.inputs?.release(name);
     // The encoder's buffer may be larger than what it wrote.
     const encoded = Uint8Array.from(ExecuteResponse.encode(response).finish());
-    this.#parts.operations.finish(name, encoded);
+    this.#parts.operations.finish(name, encoded, attempts);
   }
 
   #watched(name: string, isWatched: boolean): void {
@@ -205,8 +273,13 @@ export class Executions {
 }
 
 /** Why an operation that was not submitted yet could not be: it was cancelled, or `error`. */
-function whatEnded({ abort }: Live, error: unknown): unknown {
-  return abort.signal.aborted ? abort.signal.reason : error;
+function whatEnded(signal: AbortSignal, error: unknown): unknown {
+  return signal.aborted ? signal.reason : error;
+}
+
+/** The texts that say something, one a line. */
+function lines(...texts: readonly string[]): string {
+  return texts.filter((text) => text !== '').join('\n');
 }
 
 function okResponse(result: ActionResult, cachedResult: boolean): ExecuteResponse {

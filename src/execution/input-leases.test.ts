@@ -268,14 +268,14 @@ describe('inputs of operations', () => {
     await world.advance(EVERY_MS);
     assert.equal(world.messages[0]?.hash, key.action.hash);
     assert.deepEqual(world.take(), { roots: 1, messages: 2 });
-    const order = await executions.host.synchronize(idleSlot, 0, never);
-    assert.ok(order);
+    const { hold } = await executions.host.synchronize(idleSlot, 0, never);
+    assert.ok(hold);
     assert.equal(executions.operations.get(name).stage, 'executing');
     await world.advance(EVERY_MS);
     assert.deepEqual(world.take(), { roots: 1, messages: 2 });
     const response = ExecuteResponse.fromPartial({ result: passed, status: { code: 0 } });
-    const completed = { result: { response, isRecordedByWorker: false }, isWorkerFault: false };
-    const holding = { action: key.action, lease: order.lease, completed };
+    const completed = { result: { response, isRecordedByWorker: false }, verdict: 'success' as const };
+    const holding = { action: key.action, lease: hold.lease, completed };
     await executions.host.synchronize({ ...idleSlot, holding }, 0, never);
     assert.equal((await executions.finished(name)).status?.code, 0);
     assert.equal(world.clock.armed, 0);

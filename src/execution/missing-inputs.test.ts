@@ -4,6 +4,7 @@ import { type Digest, digestToWire, emptyDigest } from '../digest/digest.ts';
 import { digestOf } from '../digest/hasher.ts';
 import { isKind } from '../errors.ts';
 import { Directory } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import { LargestInputs, MIN_SKETCHED_BYTES } from '../platform/locality.ts';
 import { missingInputsOf } from './missing-inputs.ts';
 
 const never = new AbortController().signal;
@@ -67,6 +68,19 @@ describe('missingInputsOf', () => {
     const missing = await missingInputsOf(store, { ...limits, maxDirectoryBytes: 2_000_000 })(root, never);
     assert.deepEqual(questions, [5_000, 5_000, 2_001]);
     assert.deepEqual(new Set(missing.map((digest) => digest.hash)), new Set(files.map(({ digest }) => digest.hash)));
+  });
+
+  it('tells of the largest files of the whole tree, each once, missing or not', async () => {
+    const inputs = new Inputs();
+    const sized = (name: string, sizeBytes: number): Digest => ({ ...lost(name), sizeBytes });
+    const [middle, large] = [sized('middle', MIN_SKETCHED_BYTES), sized('large', 2 * MIN_SKETCHED_BYTES)];
+    const small = await inputs.put(Buffer.from('small'));
+    const below = await inputs.put(inputs.directory({ large, small }));
+    const root = await inputs.put(inputs.directory({ middle, again: middle }, { below }));
+    const largest = new LargestInputs();
+    await missingInputsOf(inputs.store, limits)(root, never, largest);
+    const expected = [large, middle].map(({ hash, sizeBytes }) => ({ hash, sizeBytes }));
+    assert.deepEqual(largest.sketch, expected);
   });
 
   it('names a missing root itself', async () => {

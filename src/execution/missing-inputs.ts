@@ -12,7 +12,7 @@ const FILES_PER_LOOKUP = 5_000;
  * what is below it is unknown (R-EX-45).
  */
 export function missingInputsOf(store: BlobStore, limits: TreeLimits): MissingInputs {
-  return async (root, signal) => {
+  return async (root, signal, largest) => {
     const missing: Digest[] = [];
     const seen = new Set<string>();
     let files: Digest[] = [];
@@ -26,6 +26,7 @@ export function missingInputsOf(store: BlobStore, limits: TreeLimits): MissingIn
         const key = digestKey(file);
         if (seen.has(key)) continue;
         seen.add(key);
+        largest?.add(file);
         // Inside: one directory may have more files than a question, or a call, may have.
         if (files.push(file) >= FILES_PER_LOOKUP) await lookUp();
       }

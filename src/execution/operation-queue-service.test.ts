@@ -1,95 +1,24 @@
 import assert from 'node:assert/strict';
-import { fakeCall } from '../../test/support/fake-call.ts';
-import { FakeClock } from '../../test/support/fake-clock.ts';
-import { OpenAuthorizer, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
+import {
+  action,
+  caseOf,
+  executing,
+  type Fields,
+  IDLE,
+  LINUX,
+  other,
+  passed,
+  Queue,
+  settle,
+} from '../../test/support/operation-queue-world.ts';
 import { digestToWire } from '../digest/digest.ts';
-import { digestOf } from '../digest/hasher.ts';
-import { parseInstanceName } from '../digest/instance-name.ts';
 import { isKind } from '../errors.ts';
 import {
   ActionResult,
   DigestFunction_Value,
   ExecuteResponse,
+  RequestMetadata,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
-import { SynchronizeRequest, SynchronizeResponse } from '../gen/pkg/proto/remoteworker/remoteworker.ts';
-import { DEFAULT_RULES } from '../platform/lexicon.ts';
-import { RuleMatcher } from '../platform/matcher.ts';
-import type { ExecutionReport, ExecutionWork } from './execution-work.ts';
-import { operationQueueMethods } from './operation-queue-service.ts';
-import type { Outcome } from './scheduler/events.ts';
-import { DEFAULT_OPTIONS } from './scheduler/options.ts';
-import { createScheduler } from './scheduler/scheduler.ts';
-import { SchedulerHost } from './scheduler-host.ts';
-
-type Fields = Parameters<typeof SynchronizeRequest.fromPartial>[0];
-
-const IDLE: Fields = { currentState: { workerState: { $case: 'idle', value: {} } } };
-const LINUX = [{ name: 'OSFamily', value: 'linux' }];
-const action = digestOf('sha256', Buffer.from('action'));
-const key = { instance: parseInstanceName('main/sub'), action };
-
-class Queue {
-  readonly clock = new FakeClock(1_700_000_000_000);
-  readonly matcher = new RuleMatcher({ rules: DEFAULT_RULES, unknown: 'exact' });
-  readonly outcomes: Outcome<ExecutionReport>[] = [];
-  readonly stages: string[] = [];
-  readonly stopping = new AbortController();
-  readonly host = new SchedulerHost(
-    createScheduler<ExecutionWork, ExecutionReport>(this.matcher, DEFAULT_OPTIONS),
-    {
-      record: async () => undefined,
-      stage: (_, stage) => this.stages.push(stage),
-      finish: (_, outcome) => this.outcomes.push(outcome),
-      broken: (error) => assert.fail(String(error)),
-    },
-    this.clock,
-  );
-  readonly #authorizer = new OpenAuthorizer();
-
-  async synchronize(fields: Fields, signal?: AbortSignal, isReadOnly = false): Promise<SynchronizeResponse> {
-    const [method] = operationQueueMethods({
-      host: this.host,
-      matcher: this.matcher,
-      authorizer: isReadOnly ? new ReadOnlyAuthorizer(this.#authorizer) : this.#authorizer,
-      clock: this.clock,
-      pollMs: 50_000,
-      reportIntervalMs: 10_000,
-      defaultDigestFunctions: ['sha256'],
-      stopping: this.stopping.signal,
-    });
-    assert.ok(method?.kind === 'unary');
-    const request = SynchronizeRequest.fromPartial({ workerId: { node: 'n', thread: '0' }, ...fields });
-    const call = fakeCall(signal === undefined ? {} : { signal });
-    return SynchronizeResponse.decode(await method.handle(SynchronizeRequest.encode(request).finish(), call));
-  }
-
-  submit(): void {
-    const needs = this.matcher.parse([], { digestFunction: 'sha256', legacyOutputs: false });
-    const wireAction = {
-      commandDigest: digestToWire(action),
-      inputRootDigest: digestToWire(action),
-      timeout: { seconds: 60n, nanos: 0 },
-      doNotCache: false,
-      salt: Buffer.alloc(0),
-      platform: undefined,
-    };
-    const work: ExecutionWork = { key, action: wireAction, timeoutMs: 60_000, requestMetadata: undefined };
-    this.host.apply({ type: 'submit', operation: 'op', key, needs, priority: 0, merge: 'any', work });
-  }
-}
-
-function executing(state: 'running' | ExecuteResponse, leaseId = ''): Fields {
-  const executionState =
-    state === 'running' ? ({ $case: 'running', value: {} } as const) : ({ $case: 'completed', value: state } as const);
-  const value = { actionDigest: digestToWire(action), executionState };
-  return {
-    currentState: { workerState: { $case: 'executing', value } },
-    ...(leaseId !== '' && { gantry: { leaseId, serverRecordsResult: true } }),
-  };
-}
-
-/** Lets the handler get to its wait. */
-const settle = (): Promise<void> => new Promise(setImmediate);
 
 describe('OperationQueue.Synchronize', () => {
   it('keeps an idle slot waiting, then tells it to stay idle and come back at once (R-BB-02, R-BB-03)', async () => {
@@ -132,10 +61,47 @@ describe('OperationQueue.Synchronize', () => {
     assert.equal(queue.host.pollingSlots, 0);
   });
 
-  it('tells a slot that runs something unexpected to be idle, without waiting (R-BB-06)', async () => {
+  it('leaves a slot alone also while it fetches inputs, however often it says so (R-BB-05)', async () => {
     const queue = new Queue();
-    const response = await queue.synchronize(executing('running'));
-    assert.equal(response.desiredState?.workerState?.$case, 'idle');
+    queue.submit();
+    const { gantry } = await queue.synchronize(IDLE);
+    for (const fields of [executing('fetching'), executing('fetching', { leaseId: gantry?.leaseId ?? '' })]) {
+      const response = await queue.synchronize(fields);
+      assert.deepEqual([response.desiredState, response.gantry], [undefined, undefined]);
+    }
+    assert.deepEqual(queue.stages, ['queued', 'executing'], 'assigned is executing (R-BB-24)');
+  });
+
+  it('tells a slot that runs something unexpected to be idle, without waiting (R-BB-06)', async () => {
+    const queue = new Queue({ adoptionGraceMs: 0 });
+    assert.equal(caseOf(await queue.synchronize(executing('running'))), 'idle');
+    assert.equal(queue.host.pollingSlots, 0);
+  });
+
+  it('sends what is assigned again to a slot that runs something else, and new work if nothing is (R-BB-06)', async () => {
+    const queue = new Queue({ adoptionGraceMs: 0 });
+    queue.submit();
+    for (let time = 0; time < 2; time++) {
+      const { desiredState } = await queue.synchronize(executing('running', { of: other }));
+      assert.ok(desiredState?.workerState?.$case === 'executing');
+      assert.deepEqual(desiredState.workerState.value.actionDigest, digestToWire(action));
+    }
+  });
+
+  it('discards a result of something else, and goes on as with an idle slot (R-BB-08)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    const first = await queue.synchronize(IDLE);
+    const again = await queue.synchronize(executing(passed, { of: other }));
+    assert.equal(again.gantry?.leaseId, first.gantry?.leaseId);
+    await settle();
+    assert.deepEqual([queue.outcomes, queue.recorded], [[], []]);
+    const stray = new Queue();
+    const answer = stray.synchronize(executing(passed, { of: other }));
+    await settle();
+    assert.equal(stray.host.pollingSlots, 1);
+    stray.clock.advance(50_000);
+    assert.equal(caseOf(await answer), 'idle');
   });
 
   it('sends work again to a slot that does not have it (R-BB-09)', async () => {
@@ -147,13 +113,26 @@ describe('OperationQueue.Synchronize', () => {
     assert.equal(again.gantry?.leaseId, first.gantry?.leaseId);
   });
 
+  it('gives up after nine times: the action may be what takes the worker down (R-BB-09)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    for (let sent = 1; sent <= 10; sent++) assert.equal(caseOf(await queue.synchronize(IDLE)), 'executing');
+    const abort = new AbortController();
+    const answer = queue.synchronize(IDLE, abort.signal);
+    await settle();
+    const [outcome] = queue.outcomes;
+    assert.ok(outcome?.type === 'failed' && outcome.error.kind === 'internal');
+    abort.abort();
+    await answer;
+  });
+
   it('takes a result, then keeps the slot for the next work (R-BB-07)', async () => {
     const queue = new Queue();
     queue.submit();
     const order = await queue.synchronize(IDLE);
     const response = ExecuteResponse.fromPartial({ result: ActionResult.fromPartial({ exitCode: 2 }) });
     const abort = new AbortController();
-    const next = queue.synchronize(executing(response, order.gantry?.leaseId), abort.signal);
+    const next = queue.synchronize(executing(response, { leaseId: order.gantry?.leaseId ?? '' }), abort.signal);
     await settle();
     const [outcome] = queue.outcomes;
     assert.ok(outcome?.type === 'result');
@@ -197,11 +176,227 @@ describe('OperationQueue.Synchronize', () => {
     }
   });
 
+  it('processes a completion of a slot that prefers to be idle, then tells it to be idle at once (R-BB-10)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    await queue.synchronize(IDLE);
+    queue.submit({ operation: 'next', of: other });
+    const response = await queue.synchronize({ ...executing(passed), preferBeingIdle: true });
+    assert.equal(caseOf(response), 'idle');
+    await settle();
+    assert.equal(queue.outcomes.length, 1);
+  });
+
+  it('sends what is assigned again also to a slot that prefers to be idle (R-BB-10)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    await queue.synchronize(IDLE);
+    assert.equal(caseOf(await queue.synchronize({ ...IDLE, preferBeingIdle: true })), 'executing');
+  });
+
+  it('says in every answer when to come again, by the wall clock (R-BB-11, R-BB-28)', async () => {
+    const queue = new Queue({ adoptionGraceMs: 0 });
+    queue.clock.jump(86_400_000);
+    const nowSeconds = BigInt(Math.floor(queue.clock.nowMs() / 1000));
+    const secondsOf = async (fields: Fields) => (await queue.synchronize(fields)).nextSynchronizationAt?.seconds;
+    assert.equal(await secondsOf({ ...IDLE, preferBeingIdle: true }), nowSeconds);
+    assert.equal(await secondsOf(executing('running')), nowSeconds);
+    queue.submit();
+    assert.equal(await secondsOf(IDLE), nowSeconds + 10n);
+    assert.equal(await secondsOf(executing('running')), nowSeconds + 10n);
+    assert.equal(await secondsOf({ ...executing(passed), preferBeingIdle: true }), nowSeconds);
+  });
+
+  it('names what is left of the instance name below the prefix of the worker (R-BB-14)', async () => {
+    for (const [prefix, instance, suffix] of [
+      ['', 'main/sub', 'main/sub'],
+      ['main', 'main/sub', 'sub'],
+      ['main/sub', 'main/sub', ''],
+      ['', '', ''],
+    ] as const) {
+      const queue = new Queue();
+      queue.submit({ instance });
+      const { desiredState } = await queue.synchronize({ ...IDLE, instanceNamePrefix: prefix });
+      assert.ok(desiredState?.workerState?.$case === 'executing');
+      assert.equal(desiredState.workerState.value.instanceNameSuffix, suffix);
+    }
+  });
+
+  it('gives a worker only what lies under its prefix (R-BB-15)', async () => {
+    const queue = new Queue();
+    queue.submit({ instance: 'mainland' });
+    assert.equal(
+      caseOf(await queue.synchronize({ ...IDLE, instanceNamePrefix: 'main', preferBeingIdle: true })),
+      'idle',
+    );
+    queue.submit({ operation: 'second', instance: 'main', of: other });
+    const { gantry } = await queue.synchronize({ ...IDLE, instanceNamePrefix: 'main' });
+    assert.equal(gantry?.instanceName, 'main');
+  });
+
+  it('takes no result for an instance name beside its prefix, also while work is adopted (R-BB-15)', async () => {
+    const queue = new Queue();
+    queue.submit({ instance: 'theirs' });
+    const running = { instanceName: 'theirs', actionDigest: digestToWire(action) };
+    const foreign = executing(passed, { leaseId: 'former-1', gantry: { running } });
+    await assert.rejects(
+      queue.synchronize({ ...foreign, instanceNamePrefix: 'ours', preferBeingIdle: true }),
+      (error) => isKind(error, 'invalid-argument'),
+    );
+    await settle();
+    assert.deepEqual(queue.outcomes, []);
+  });
+
+  it('matches by what is asked for, and not by the whole set; in any order (R-BB-16, R-BB-17)', async () => {
+    const queue = new Queue();
+    queue.submit({ platform: LINUX });
+    const properties = [...LINUX, { name: 'libc', value: 'musl' }, { name: 'ISA', value: 'x86-64' }];
+    assert.equal(caseOf(await queue.synchronize({ ...IDLE, platform: { properties } })), 'executing');
+    queue.submit({ operation: 'mac', of: other, platform: [{ name: 'OSFamily', value: 'macos' }] });
+    const idle = { ...IDLE, workerId: { node: 'm' }, preferBeingIdle: true };
+    assert.equal(caseOf(await queue.synchronize({ ...idle, platform: { properties: LINUX } })), 'idle');
+  });
+
+  it('lets a newer call of the same identity end the older one (R-BB-18)', async () => {
+    const queue = new Queue();
+    const abort = new AbortController();
+    const older = queue.synchronize(IDLE);
+    await settle();
+    const newer = queue.synchronize(IDLE, abort.signal);
+    assert.equal(caseOf(await older), 'idle');
+    assert.equal(queue.host.pollingSlots, 1);
+    queue.submit();
+    assert.equal(caseOf(await newer), 'executing');
+  });
+
+  it('forgets a worker that is silent for 60 s, and its work is queued again (R-BB-20)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    await queue.synchronize(IDLE);
+    queue.clock.advance(59_999);
+    assert.equal(queue.stages.at(-1), 'executing');
+    queue.clock.advance(1);
+    assert.equal(queue.stages.at(-1), 'queued');
+    assert.equal(queue.host.view.counts.slots, 0);
+  });
+
+  it('fails what waits for a platform when its last worker has been gone for the grace (R-BB-21)', async () => {
+    const queue = new Queue({ platformGraceMs: 1_000 });
+    const abort = new AbortController();
+    const answer = queue.synchronize({ ...IDLE, platform: { properties: LINUX } }, abort.signal);
+    await settle();
+    queue.clock.advance(2_000);
+    abort.abort();
+    await answer;
+    queue.submit({ platform: LINUX });
+    assert.equal(queue.outcomes.length, 0);
+    queue.clock.advance(1_000);
+    const [outcome] = queue.outcomes;
+    assert.ok(outcome?.type === 'failed' && outcome.error.kind === 'unavailable');
+  });
+
+  it('tries a failure of a small size class again on the largest (R-BB-22, R-BB-23)', async () => {
+    const queue = new Queue();
+    const [small, large] = [1, 4].map((sizeClass) => ({ workerId: { node: `n${sizeClass}` }, sizeClass }));
+    queue.submit();
+    await queue.synchronize({ ...IDLE, ...small });
+    const abort = new AbortController();
+    const waiting = queue.synchronize({ ...IDLE, ...large }, abort.signal);
+    await settle();
+    const failed = ExecuteResponse.fromPartial({ result: ActionResult.fromPartial({ exitCode: 1 }) });
+    await queue.synchronize({ ...executing(failed), ...small, preferBeingIdle: true });
+    assert.deepEqual(queue.outcomes, []);
+    assert.equal((await waiting).gantry?.attempt, 2);
+    abort.abort();
+  });
+
+  it('tells the worker of a cancelled action to be idle, and discards its result (R-BB-25)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    const { gantry } = await queue.synchronize(IDLE);
+    queue.host.apply({ type: 'cancel', operation: 'op' });
+    assert.equal(caseOf(await queue.synchronize(executing('running'))), 'idle');
+    const own = { leaseId: gantry?.leaseId ?? '', gantry: { running: { instanceName: 'main/sub' } } };
+    assert.equal(caseOf(await queue.synchronize(executing('running', own))), 'idle');
+    assert.equal(caseOf(await queue.synchronize({ ...executing(passed), preferBeingIdle: true })), 'idle');
+    await settle();
+    assert.deepEqual([queue.outcomes.length, queue.recorded], [1, []]);
+  });
+
+  it('gives other work at once to the worker of a cancelled action (R-BB-25)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    await queue.synchronize(IDLE);
+    queue.host.apply({ type: 'cancel', operation: 'op' });
+    queue.submit({ operation: 'next', of: other });
+    const { desiredState } = await queue.synchronize(executing('running'));
+    assert.ok(desiredState?.workerState?.$case === 'executing');
+    assert.deepEqual(desiredState.workerState.value.actionDigest, digestToWire(other));
+  });
+
+  it('hands on what the client says of its invocation (R-BB-26)', async () => {
+    const queue = new Queue();
+    const requestMetadata = RequestMetadata.fromPartial({ toolInvocationId: 'build-1' });
+    queue.submit({ requestMetadata });
+    const { desiredState } = await queue.synchronize(IDLE);
+    assert.ok(desiredState?.workerState?.$case === 'executing');
+    const [packed, ...rest] = desiredState.workerState.value.auxiliaryMetadata;
+    assert.equal(packed?.typeUrl, 'type.googleapis.com/build.bazel.remote.execution.v2.RequestMetadata');
+    assert.deepEqual(RequestMetadata.decode(packed.value), requestMetadata);
+    assert.deepEqual(rest, []);
+  });
+
+  it('lets those who ask take turns, whoever asked first or more (R-BB-29)', async () => {
+    const queue = new Queue();
+    queue.submit({ operation: 'one', shares: ['alice'], instance: 'one' });
+    queue.submit({ operation: 'two', shares: ['alice'], instance: 'two' });
+    queue.submit({ operation: 'three', shares: ['bob'], instance: 'three' });
+    const names: unknown[] = [];
+    for (const node of ['a', 'b', 'c']) {
+      const { gantry } = await queue.synchronize({ ...IDLE, workerId: { node } });
+      names.push(gantry?.instanceName);
+    }
+    assert.deepEqual(names, ['one', 'three', 'two']);
+  });
+
+  it('gives drained workers nothing new: patterns select by worker_id (R-BB-30)', async () => {
+    const queue = new Queue();
+    queue.submit();
+    await queue.synchronize(IDLE);
+    queue.host.apply({ type: 'drain', pattern: { node: 'n' }, on: true });
+    assert.equal((await queue.synchronize(executing('running'))).desiredState, undefined, 'it finishes what it holds');
+    queue.submit({ operation: 'next', of: other });
+    const abort = new AbortController();
+    const answer = queue.synchronize(executing(passed), abort.signal);
+    await settle();
+    assert.equal(queue.host.pollingSlots, 1);
+    queue.host.apply({ type: 'drain', pattern: { node: 'n' }, on: false });
+    assert.equal(caseOf(await answer), 'executing');
+  });
+
   it('gives nothing to a slot that prefers to be idle, and does not keep it (R-BB-10)', async () => {
     const queue = new Queue();
     queue.submit();
     const response = await queue.synchronize({ ...IDLE, preferBeingIdle: true });
     assert.equal(response.desiredState?.workerState?.$case, 'idle');
+  });
+
+  it('forgets a slot of ours that leaves, as soon as it holds nothing', async () => {
+    const queue = new Queue();
+    queue.submit();
+    const leaving = { ...IDLE, preferBeingIdle: true, gantry: { leaving: true } };
+    const order = await queue.synchronize({ ...IDLE, gantry: {} });
+    const own = { leaseId: order.gantry?.leaseId ?? '', gantry: { leaving: true } };
+    await queue.synchronize({ ...executing('running', own), preferBeingIdle: true });
+    assert.equal(queue.host.view.counts.slots, 1, 'it runs an action');
+    const response = ExecuteResponse.fromPartial({ result: ActionResult.fromPartial({}) });
+    await queue.synchronize({ ...executing(response, own), preferBeingIdle: true });
+    assert.equal(queue.host.view.counts.slots, 0);
+    await queue.synchronize({ ...leaving, gantry: {} });
+    assert.equal(queue.host.view.counts.slots, 1, 'it may only be unwell');
+    await queue.synchronize(leaving);
+    assert.equal(queue.host.view.counts.slots, 0);
+    assert.equal(queue.outcomes.length, 1);
   });
 
   it('gives no work while the server stops, and makes slots wait a little before they ask again', async () => {
@@ -247,20 +442,7 @@ describe('OperationQueue.Synchronize', () => {
     await Promise.all(calls);
   });
 
-  it('takes one of our own slots for the same one when its properties have changed', async () => {
-    const queue = new Queue();
-    const abort = new AbortController();
-    const gantry = { protocolVersion: 1 };
-    const older = queue.synchronize({ ...IDLE, gantry }, abort.signal);
-    await settle();
-    const newer = queue.synchronize({ ...IDLE, gantry, platform: { properties: LINUX } }, abort.signal);
-    assert.equal((await older).desiredState?.workerState?.$case, 'idle');
-    assert.equal(queue.host.pollingSlots, 1);
-    abort.abort();
-    await newer;
-  });
-
-  for (const [title, fields] of [
+  const malformed: readonly (readonly [string, Fields])[] = [
     ['no state', {}],
     ['an unknown state', { currentState: {} }],
     [
@@ -271,6 +453,20 @@ describe('OperationQueue.Synchronize', () => {
         },
       },
     ],
+    ['a digest that is none', executing('running', { of: { ...action, hash: 'abc' } })],
+    [
+      'a digest without an execution state',
+      { currentState: { workerState: { $case: 'executing', value: { actionDigest: digestToWire(action) } } } },
+    ],
+    [
+      'a malformed instance name of what it runs',
+      executing('running', { leaseId: 'x', gantry: { running: { instanceName: '//' } } }),
+    ],
+    ['a property that does not parse', { ...IDLE, platform: { properties: [{ name: 'cores', value: 'many' }] } }],
+    [
+      'an identity of too many entries',
+      { ...IDLE, workerId: Object.fromEntries(Array.from({ length: 33 }, (_, at) => [at, 'x'])) },
+    ],
     ['an empty identity', { ...IDLE, workerId: {} }],
     ['an endless identity', { ...IDLE, workerId: { node: 'n'.repeat(70_000) } }],
     [
@@ -278,8 +474,13 @@ describe('OperationQueue.Synchronize', () => {
       { ...IDLE, platform: { properties: Array(5_000).fill({ name: 'name', value: 'a value' }) } },
     ],
     ['endless offers', { ...IDLE, gantry: { offers: Array(70_000).fill({}) } }],
+    ['more offers than anything is compared with', { ...IDLE, gantry: { offers: Array(65).fill({}) } }],
+    ['endless digest functions', { ...IDLE, gantry: { digestFunctions: Array(65).fill(1) } }],
+    ['an endless incarnation', { ...IDLE, gantry: { incarnation: 'x'.repeat(70_000) } }],
+    ['an endless lease', executing('running', { leaseId: 'x'.repeat(70_000) })],
     ['a malformed prefix', { ...IDLE, instanceNamePrefix: '/x' }],
-  ] as const) {
+  ];
+  for (const [title, fields] of malformed) {
     it(`refuses ${title} (R-BB-19)`, async () => {
       await assert.rejects(new Queue().synchronize(fields), (error) => isKind(error, 'invalid-argument'));
     });

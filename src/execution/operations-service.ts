@@ -1,31 +1,42 @@
-import { type Authorizer, demand, type Permission } from '../auth/authorizer.ts';
+import { type Authorizer, demand } from '../auth/authorizer.ts';
 import { digestToWire } from '../digest/digest.ts';
 import { digestFunctionToWire } from '../digest/digest-function.ts';
+import type { InstanceName } from '../digest/instance-name.ts';
 import { ReapiError } from '../errors.ts';
 import {
+  ExecutedActionMetadata,
   ExecuteOperationMetadata,
   ExecutionStage_Value,
+  RequestMetadata,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
-import { type Operation, OperationsDefinition } from '../gen/google/longrunning/operations.ts';
+import { OperationAttempts } from '../gen/gantry/v1/operation_record.ts';
+import {
+  type ListOperationsRequest,
+  type ListOperationsResponse,
+  type Operation,
+  OperationsDefinition,
+} from '../gen/google/longrunning/operations.ts';
+import type { Any } from '../gen/google/protobuf/any.ts';
 import { packAny } from '../rpc/any.ts';
 import type { Call } from '../rpc/call.ts';
 import { type Method, unary } from '../rpc/methods.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Executions } from './executions.ts';
+import { instanceOfCollection, listOperations } from './operations/list-operations.ts';
+import { attemptToWire, requestMetadataOf } from './operations/operation-record.ts';
+import { NO_IDS } from './operations/request-ids.ts';
+import { millisecondsOf, timestampOf } from './operations/wire-times.ts';
 import type { OperationState, Operations, Stage } from './operations.ts';
 
 /** What the service works with. */
 export interface OperationsServiceParts {
   readonly operations: Operations;
-  readonly executions: Executions;
+  readonly executions: Pick<Executions, 'cancel'>;
   readonly authorizer: Authorizer;
   readonly clock: Clock;
   /** Aborts when the server begins to stop: whoever waits is told UNAVAILABLE at once (R-XC-11). */
   readonly stopping: AbortSignal;
 }
-
-/** Most operations in one page of a list, and the default. */
-export const MAX_PAGE_SIZE = 1000;
 
 const WIRE_STAGE: Readonly<Record<Stage, ExecutionStage_Value>> = {
   'cache-check': ExecutionStage_Value.CACHE_CHECK,
@@ -34,66 +45,101 @@ const WIRE_STAGE: Readonly<Record<Stage, ExecutionStage_Value>> = {
   completed: ExecutionStage_Value.COMPLETED,
 };
 
-/** The message clients get for a state: `error` is never set (R-EX-02), digest and function always are (R-EX-27). */
-export function operationMessage(state: OperationState): Operation {
-  const { key, createdAtMs } = state;
-  const seconds = Math.floor(createdAtMs / 1000);
+const EXECUTION = 'build.bazel.remote.execution.v2';
+
+/**
+ * The message clients get for a state: `error` is never set (R-EX-02), digest and function always are (R-EX-27).
+ * @param detail `full` adds the attempts and what the build tool said, which whoever follows an Execute has no use for.
+ */
+export function operationMessage(state: OperationState, detail: 'stream' | 'full' = 'stream'): Operation {
+  const { key } = state;
   const metadata = ExecuteOperationMetadata.fromPartial({
     stage: WIRE_STAGE[state.stage],
     actionDigest: digestToWire(key.action),
     digestFunction: digestFunctionToWire(key.action.function),
-    partialExecutionMetadata: {
-      queuedTimestamp: { seconds: BigInt(seconds), nanos: Math.round((createdAtMs - seconds * 1000) * 1e6) },
-    },
+    partialExecutionMetadata: partialMetadata(state, detail),
   });
-  const fullName = 'build.bazel.remote.execution.v2';
   return {
     name: state.name,
-    metadata: packAny(`${fullName}.ExecuteOperationMetadata`, ExecuteOperationMetadata.encode(metadata).finish()),
+    metadata: packAny(`${EXECUTION}.ExecuteOperationMetadata`, ExecuteOperationMetadata.encode(metadata).finish()),
     done: state.response !== undefined,
-    result: state.response && {
-      $case: 'response',
-      value: packAny(`${fullName}.ExecuteResponse`, state.response),
-    },
+    result: state.response && { $case: 'response', value: packAny(`${EXECUTION}.ExecuteResponse`, state.response) },
   };
+}
+
+/** What is known so far (R-EX-29). What stands there of an attempt that was lost would mislead: it is left out while the action is queued again. */
+function partialMetadata(state: OperationState, detail: 'stream' | 'full'): ExecutedActionMetadata {
+  const { slot, startedAtMs, stage } = state;
+  const hasWorker = stage === 'executing' || stage === 'completed';
+  return ExecutedActionMetadata.fromPartial({
+    queuedTimestamp: timestampOf(state.createdAtMs),
+    ...(hasWorker && slot !== undefined && { worker: slot }),
+    ...(hasWorker && startedAtMs !== undefined && { workerStartTimestamp: timestampOf(startedAtMs) }),
+    ...(detail === 'full' && { auxiliaryMetadata: auxiliaryMetadata(state) }),
+  });
+}
+
+function auxiliaryMetadata({ ids, attempts }: OperationState): Any[] {
+  const packed: Any[] = [];
+  if (ids !== NO_IDS) {
+    packed.push(packAny(`${EXECUTION}.RequestMetadata`, RequestMetadata.encode(requestMetadataOf(ids)).finish()));
+  }
+  if (attempts.length > 0) {
+    const message = OperationAttempts.fromPartial({ attempts: attempts.map(attemptToWire) });
+    packed.push(packAny('gantry.v1.OperationAttempts', OperationAttempts.encode(message).finish()));
+  }
+  return packed;
 }
 
 /** `google.longrunning.Operations`: Get, List, Cancel, Delete, Wait (R-OP-01 … R-OP-06). */
 export function operationsMethods(parts: OperationsServiceParts): Method[] {
   const { operations, executions, clock, stopping } = parts;
   const { methods } = OperationsDefinition;
-  const find = async (name: string, call: Call, what: Permission = 'execute'): Promise<OperationState> => {
+  const find = async (name: string, call: Call): Promise<OperationState> => {
     if (name === '') throw new ReapiError('invalid-argument', 'the name is empty', { field: 'name' });
-    const state = operations.get(name);
-    await demand(parts.authorizer, call.principal, what, state.key.instance);
+    const state = await operations.find(name, call.signal);
+    await demand(parts.authorizer, call.principal, 'execute', state.key.instance);
     return state;
   };
   return [
     unary(OperationsDefinition, methods.getOperation, async (request, call) =>
-      operationMessage(await find(request.name, call)),
+      operationMessage(await find(request.name, call), 'full'),
     ),
     unary(OperationsDefinition, methods.cancelOperation, async (request, call) => {
-      executions.cancel((await find(request.name, call)).name);
+      const { name, stage } = await find(request.name, call);
+      if (stage !== 'completed') executions.cancel(name);
       return {};
     }),
     unary(OperationsDefinition, methods.deleteOperation, async (request, call) => {
-      operations.delete((await find(request.name, call)).name);
+      await operations.delete((await find(request.name, call)).name, call.signal);
       return {};
     }),
     unary(OperationsDefinition, methods.waitOperation, async (request, call) => {
       const state = await find(request.name, call);
-      const { timeout } = request;
-      const timeoutMs = timeout === undefined ? undefined : Number(timeout.seconds) * 1000 + timeout.nanos / 1e6;
+      const timeoutMs = request.timeout && millisecondsOf(request.timeout);
+      if (state.stage === 'completed' || (timeoutMs ?? 1) <= 0) return operationMessage(state, 'full');
       const signal = AbortSignal.any([call.signal, stopping]);
-      return operationMessage(await waitUntilDone(operations, clock, state.name, { timeoutMs, signal }));
+      return operationMessage(await waitUntilDone(operations, clock, state.name, { timeoutMs, signal }), 'full');
     }),
-    unary(OperationsDefinition, methods.listOperations, async (request, call) => {
-      if (request.returnPartialSuccess) {
-        throw new ReapiError('unimplemented', 'return_partial_success is not supported');
-      }
-      return list(parts, request, call);
-    }),
+    unary(OperationsDefinition, methods.listOperations, (request, call) => list(parts, request, call)),
   ];
+}
+
+async function list(
+  { operations, authorizer }: OperationsServiceParts,
+  request: ListOperationsRequest,
+  call: Call,
+): Promise<ListOperationsResponse> {
+  if (request.returnPartialSuccess) throw new ReapiError('unimplemented', 'return_partial_success is not supported');
+  const instance = instanceOfCollection(request.name);
+  if (instance !== undefined) await demand(authorizer, call.principal, 'execute', instance);
+  const mayBeSeen = (of: InstanceName): Promise<boolean> => authorizer.allows(call.principal, 'execute', of);
+  const page = await listOperations(operations, request, mayBeSeen, call.signal);
+  return {
+    operations: page.operations.map((state) => operationMessage(state, 'full')),
+    nextPageToken: page.nextPageToken,
+    unreachable: [],
+  };
 }
 
 interface WaitLimits {
@@ -122,39 +168,4 @@ async function waitUntilDone(
     timer?.cancel();
   }
   return operations.get(name);
-}
-
-async function list(
-  parts: OperationsServiceParts,
-  request: { readonly name: string; readonly pageSize: number; readonly pageToken: string; readonly filter: string },
-  call: Call,
-): Promise<{ operations: Operation[]; nextPageToken: string; unreachable: string[] }> {
-  if (request.filter !== '') throw new ReapiError('unimplemented', 'filters are not supported', { field: 'filter' });
-  if (request.pageSize < 0) throw new ReapiError('invalid-argument', 'page_size is negative', { field: 'page_size' });
-  const pageSize = Math.min(request.pageSize === 0 ? MAX_PAGE_SIZE : request.pageSize, MAX_PAGE_SIZE);
-  const page: Operation[] = [];
-  let isPast = request.pageToken === '';
-  let last = '';
-  for (const state of parts.operations.list()) {
-    if (!isPast) {
-      isPast = state.name === request.pageToken;
-      continue;
-    }
-    if (!isBelow(state, request.name)) continue;
-    if (!(await parts.authorizer.allows(call.principal, 'execute', state.key.instance))) continue;
-    if (page.length === pageSize) return { operations: page, nextPageToken: last, unreachable: [] };
-    page.push(operationMessage(state));
-    last = state.name;
-  }
-  if (!isPast) {
-    throw new ReapiError('invalid-argument', 'the page token is unknown or has expired', { field: 'page_token' });
-  }
-  return { operations: page, nextPageToken: '', unreachable: [] };
-}
-
-/** `name` is a collection: an instance name, optionally followed by `/operations`; empty means every instance. */
-function isBelow(state: OperationState, name: string): boolean {
-  if (name === '' || name === 'operations') return true;
-  const instance = name.endsWith('/operations') ? name.slice(0, -'/operations'.length) : name;
-  return state.key.instance === instance;
 }

@@ -6,8 +6,9 @@ import { parseInstanceName } from '../digest/instance-name.ts';
 import { type ErrorKind, isKind, type ReapiError } from '../errors.ts';
 import { Action, Command } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { DEFAULT_RULES } from '../platform/lexicon.ts';
+import { type InputSketch, MIN_SKETCHED_BYTES } from '../platform/locality.ts';
 import { RuleMatcher } from '../platform/matcher.ts';
-import { ActionPreparer } from './prepare-action.ts';
+import { ActionPreparer, type MissingInputs } from './prepare-action.ts';
 
 const never = new AbortController().signal;
 const instance = parseInstanceName('main');
@@ -17,7 +18,15 @@ const ARM = { properties: [{ name: 'ISA', value: 'arm-a64' }] };
 type ActionFields = Parameters<typeof Action.fromPartial>[0];
 type CommandFields = Parameters<typeof Command.fromPartial>[0];
 
-async function setUp(fields: { action?: ActionFields; command?: CommandFields; missing?: readonly Digest[] } = {}) {
+interface Fields {
+  readonly action?: ActionFields;
+  readonly command?: CommandFields;
+  readonly missing?: readonly Digest[];
+  /** What the walk of the input root comes across. */
+  readonly files?: InputSketch;
+}
+
+async function setUp(fields: Fields = {}) {
   const store = new MemoryBlobStore({ maxBytes: 1_000_000 });
   const put = async (bytes: Uint8Array): Promise<Digest> => {
     const digest = digestOf('sha256', bytes);
@@ -36,11 +45,15 @@ async function setUp(fields: { action?: ActionFields; command?: CommandFields; m
     maxMessageBytes: 10_000,
     nodeProperties: ['mtime', 'unix_mode'],
   };
-  const preparer = new ActionPreparer(store, matcher, async () => fields.missing ?? [], options);
+  const missingInputs: MissingInputs = async (_root, _signal, largest) => {
+    for (const file of fields.files ?? []) largest?.add(file);
+    return fields.missing ?? [];
+  };
+  const preparer = new ActionPreparer(store, matcher, missingInputs, options);
   return { store, key, preparer, prepare: async () => preparer.prepare(key, await preparer.load(key, never), never) };
 }
 
-async function refusal(fields: Parameters<typeof setUp>[0], kind: ErrorKind): Promise<ReapiError> {
+async function refusal(fields: Fields, kind: ErrorKind): Promise<ReapiError> {
   const { prepare } = await setUp(fields);
   const error = await prepare().then(
     () => undefined,
@@ -88,6 +101,13 @@ describe('ActionPreparer', () => {
     const error = await refusal({ missing }, 'missing-inputs');
     assert.deepEqual(error.facts.missing, missing);
     assert.match(error.message, /^4 input blobs are missing/);
+  });
+
+  it('hands on the largest inputs, and nothing if all are small', async () => {
+    const large = { hash: 'a'.repeat(64), sizeBytes: 5 * MIN_SKETCHED_BYTES };
+    const small = { hash: 'b'.repeat(64), sizeBytes: 1 };
+    assert.deepEqual((await (await setUp({ files: [small, large] })).prepare()).inputs, [large]);
+    assert.equal('inputs' in (await (await setUp({ files: [small] })).prepare()), false);
   });
 
   it('gives an action without a timeout the default, since the worker needs one (R-EX-19, R-BB-12)', async () => {

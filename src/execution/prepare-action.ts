@@ -3,6 +3,7 @@ import type { ActionKey } from '../digest/action-key.ts';
 import { type Digest, digestFromWire, digestPath } from '../digest/digest.ts';
 import { isKind, ReapiError } from '../errors.ts';
 import { Action, Command, type Platform } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import { type InputSketch, LargestInputs } from '../platform/locality.ts';
 import type { PlatformMatcher, Requirement } from '../platform/platform.ts';
 import type { ExecutionWork } from './execution-work.ts';
 
@@ -22,10 +23,12 @@ export interface PrepareOptions {
 export interface PreparedAction {
   readonly work: Omit<ExecutionWork, 'requestMetadata'>;
   readonly needs: Requirement;
+  /** Its largest inputs, if some are large enough to look for nodes that have them. */
+  readonly inputs?: InputSketch;
 }
 
-/** Lists the blobs below an input root that are absent, each once. */
-export type MissingInputs = (root: Digest, signal: AbortSignal) => Promise<readonly Digest[]>;
+/** Lists the blobs below an input root that are absent, each once. `largest` is told of every file, each once. */
+export type MissingInputs = (root: Digest, signal: AbortSignal, largest?: LargestInputs) => Promise<readonly Digest[]>;
 
 /** Turns an action digest into work and a requirement, or says what is wrong with it. */
 export class ActionPreparer {
@@ -57,12 +60,14 @@ export class ActionPreparer {
     const root = digestFromWire(fn, action.inputRootDigest, 'Action.input_root_digest');
     const command = await this.#message('the Command', Command, commandDigest, signal);
     this.#checkCommand(command);
-    const missing = await this.#missingInputs(root, signal);
+    const largest = new LargestInputs();
+    const missing = await this.#missingInputs(root, signal, largest);
     if (missing.length > 0) throw missingInputs(missing);
     const timeout = { seconds: BigInt(Math.floor(timeoutMs / 1000)), nanos: Math.round((timeoutMs % 1000) * 1e6) };
     return {
       work: { key, action: { ...action, timeout }, timeoutMs },
       needs: this.#requirement(key, action, command),
+      ...(largest.sketch.length > 0 && { inputs: largest.sketch }),
     };
   }
 

@@ -14,6 +14,9 @@ export interface RecordParts extends Omit<StoreResultOptions, 'worker'> {
   readonly observed?: RecordObserver;
 }
 
+/** What has to be known of the work whose result is kept. */
+export type RecordedWork = Pick<ExecutionWork, 'key' | 'action' | 'requestMetadata'>;
+
 /** Who is told what became of a result. */
 export interface RecordObserver {
   readonly observer: ResultObserver;
@@ -25,7 +28,7 @@ export interface RecordObserver {
  * Files the result of an execution, if it may be cached: the command succeeded, the status is OK, the action does not
  * forbid it (R-AC-12, R-AC-13), and the worker did not do it itself.
  */
-export async function recordResult(parts: RecordParts, work: ExecutionWork, report: ExecutionReport): Promise<void> {
+export async function recordResult(parts: RecordParts, work: RecordedWork, report: ExecutionReport): Promise<void> {
   const { observed, maxResultBytes } = parts;
   const { key, requestMetadata } = work;
   const { result, status } = report.response;
@@ -50,7 +53,7 @@ export async function recordResult(parts: RecordParts, work: ExecutionWork, repo
 
 /** Why a result may not be cached. */
 function obstacle(
-  work: ExecutionWork,
+  work: RecordedWork,
   result: ActionResult | undefined,
   code: number,
   { kindOfCode }: RecordObserver,
