@@ -6,6 +6,7 @@ describe('detectPlatform', () => {
     os: 'linux',
     arch: 'x64',
     cpus: 8,
+    memoryBytes: 16 * 2 ** 30 + 4096,
     cpuInfo: 'processor\t: 0\nflags\t\t: fpu sse4_1 sse4_2 avx avx2 avx512f bmi\n',
     libc: 'glibc',
   };
@@ -23,7 +24,14 @@ describe('detectPlatform', () => {
       'OSFamily=linux',
       'cores=8',
       'libc=glibc',
+      'memory=17179869184',
     ]);
+  });
+
+  it('offers memory in whole units of 256 MiB, so that it is the same after every start', () => {
+    const offered = (memoryBytes: number) => shown({ ...linux, memoryBytes }).find((one) => one.startsWith('memory='));
+    assert.equal(offered(2 ** 20 * 1024), 'memory=1073741824');
+    assert.equal(offered(2 ** 20 * 1280 - 1), 'memory=1073741824');
   });
 
   it('names an arm machine', () => {
@@ -41,12 +49,14 @@ describe('detectPlatform', () => {
       { name: 'ISA', value: 'x86-64' },
       { name: 'pool', value: 'gpu' },
     ];
-    assert.deepEqual(shown(linux, extra), ['ISA=x86-64', 'OSFamily=linux', 'cores=8', 'libc=glibc', 'pool=gpu']);
+    const kept = ['ISA=x86-64', 'OSFamily=linux', 'cores=8', 'libc=glibc', 'memory=17179869184', 'pool=gpu'];
+    assert.deepEqual(shown(linux, extra), kept);
   });
 
   it('describes this machine', () => {
     const machine = thisMachine();
     assert.ok(machine.cpus >= 1);
+    assert.ok(machine.memoryBytes > 2 ** 20 && machine.memoryBytes < 2 ** 60, 'a limit that is none is not offered');
     assert.ok(shown(machine).some((property) => property.startsWith('OSFamily=')));
   });
 });

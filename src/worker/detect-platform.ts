@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { arch, availableParallelism, platform } from 'node:os';
+import { arch, availableParallelism, platform, totalmem } from 'node:os';
 import type { PlatformProperty } from '../platform/platform.ts';
 
 /** The machine as `detectPlatform` sees it; tests describe others. */
@@ -9,10 +9,18 @@ export interface Machine {
   /** Node's name of the processor architecture. */
   readonly arch: string;
   readonly cpus: number;
+  /** What all processes of this worker may take together: the machine's memory, or less where its cgroup has a limit. */
+  readonly memoryBytes: number;
   /** Text of /proc/cpuinfo; empty where there is none. */
   readonly cpuInfo: string;
   readonly libc: 'glibc' | 'musl' | undefined;
 }
+
+/**
+ * Memory is offered in whole units of this: the kernel keeps a little less or more for itself at every start, and machines of
+ * one kind should offer the same.
+ */
+const MEMORY_UNIT_BYTES = 256 * 1024 * 1024;
 
 /** Standard values of `OSFamily` (R-PL-05); others are the lower-case `uname -s`, as Node names them. */
 const OS_FAMILIES: Readonly<Record<string, string>> = { darwin: 'macos', win32: 'windows' };
@@ -56,6 +64,8 @@ export function detectPlatform(machine: Machine, extra: readonly PlatformPropert
   }
   if (machine.libc !== undefined) detected.push({ name: 'libc', value: machine.libc });
   detected.push({ name: 'cores', value: String(machine.cpus) });
+  const units = Math.floor(machine.memoryBytes / MEMORY_UNIT_BYTES);
+  detected.push({ name: 'memory', value: String(units * MEMORY_UNIT_BYTES) });
   const replaced = new Set(extra.map(({ name }) => name));
   return sortProperties([...detected.filter(({ name }) => !replaced.has(name)), ...extra]);
 }
@@ -66,9 +76,16 @@ export function thisMachine(): Machine {
     os: platform(),
     arch: arch(),
     cpus: availableParallelism(),
+    memoryBytes: memoryOfMachine(),
     cpuInfo: existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '',
     libc: platform() === 'linux' ? libcOfSystem() : undefined,
   };
+}
+
+/** The limit of the cgroup is 0, or larger than any machine, where there is none. */
+function memoryOfMachine(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 /** By the dynamic loader that is installed, which is what programs of an action need. */

@@ -1,6 +1,9 @@
 import { isKind, throwIfAborted } from '../errors.ts';
 import { type Clock, sleep } from '../system/clock.ts';
 
+/** Makes an attempt, and others while it fails because a peer is away. */
+export type Patience = <T>(attempt: () => Promise<T>) => Promise<T>;
+
 /** Pause between two attempts. */
 const PAUSE_MS = 1000;
 

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { isKind } from '../errors.ts';
 import { type Clock, SystemClock } from '../system/clock.ts';
+import { LinuxProbe, type MachineProbe } from './machine-probe.ts';
 import { ProcessSandbox } from './process-sandbox.ts';
 import type { SandboxJob, SandboxOutcome } from './sandbox.ts';
 
@@ -26,8 +27,8 @@ describe('ProcessSandbox', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  function use(clock: Clock): void {
-    sandbox = new ProcessSandbox(clock);
+  function use(clock: Clock, machine: MachineProbe = new LinuxProbe()): void {
+    sandbox = new ProcessSandbox(clock, machine);
   }
 
   function job(words: readonly string[], more: Partial<SandboxJob> = {}): SandboxJob {
@@ -254,11 +255,60 @@ describe('ProcessSandbox', () => {
     assert.equal((await run(['/bin/true'])).exitCode, 0);
   });
 
+  /** A machine on which the kernel kills something while every command runs. */
+  function probe(more: Partial<MachineProbe> = {}): MachineProbe {
+    let kills = 0;
+    return { memoryKills: () => kills++, countsOwnOnly: false, isDiskFull: () => false, ...more };
+  }
+
+  for (const { title, script, machine, ended } of [
+    { title: 'SIGKILL while the kernel killed something', script: 'kill -9 $$', machine: {}, ended: 'out-of-memory' },
+    { title: 'another signal', script: 'kill -15 $$', machine: {}, ended: 'exited' },
+    { title: 'an exit code, something on the machine killed', script: 'exit 1', machine: {}, ended: 'exited' },
+    {
+      title: 'an exit code, something of this worker killed: a driver whose compiler died',
+      script: 'exit 1',
+      machine: { countsOwnOnly: true },
+      ended: 'out-of-memory',
+    },
+    { title: 'success all the same', script: 'exit 0', machine: { countsOwnOnly: true }, ended: 'exited' },
+    {
+      title: 'SIGKILL of its own',
+      script: 'kill -9 $$',
+      machine: { memoryKills: () => 7, countsOwnOnly: true },
+      ended: 'exited',
+    },
+    {
+      title: 'an exit code, the disk full',
+      script: 'exit 1',
+      machine: { memoryKills: () => 7, isDiskFull: () => true },
+      ended: 'disk-full',
+    },
+    { title: 'success on a full disk', script: 'exit 0', machine: { isDiskFull: () => true }, ended: 'exited' },
+  ] as const) {
+    it(`takes ${title} for ${ended}`, async () => {
+      use(new SystemClock(), probe(machine));
+      assert.equal((await run(sh(script))).ended, ended);
+    });
+  }
+
+  it('takes a timeout for a timeout, whatever the kernel killed meanwhile', async () => {
+    use(new SystemClock(), probe({ countsOwnOnly: true }));
+    assert.equal((await run(['/bin/sleep', '1000'], { timeoutMs: 50 })).ended, 'timed-out');
+  });
+
+  it('has the kernel end a command rather than the worker when memory is short', async () => {
+    await run(['/bin/cat', '/proc/self/oom_score_adj']);
+    const own = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
+    assert.equal(Number(stdout()), Math.min(1000, own + 300));
+  });
+
   it('leaves nothing running when the worker itself is killed', async () => {
     const script = `
       import { ProcessSandbox } from ${JSON.stringify(join(import.meta.dirname, 'process-sandbox.ts'))};
       import { SystemClock } from ${JSON.stringify(join(import.meta.dirname, '../system/clock.ts'))};
-      const sandbox = new ProcessSandbox(new SystemClock());
+      const probe = { memoryKills: () => 0, countsOwnOnly: false, isDiskFull: () => false };
+      const sandbox = new ProcessSandbox(new SystemClock(), probe);
       const job = ${JSON.stringify({ ...job(sh('sleep 1000 & echo $$ $! $PPID; wait')), environment: undefined })};
       await sandbox.run({ ...job, environment: new Map() }, new AbortController().signal);`;
     const worker = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' });

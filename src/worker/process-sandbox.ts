@@ -2,6 +2,8 @@ import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { ReapiError, throwIfAborted } from '../errors.ts';
 import type { Clock, Timer } from '../system/clock.ts';
+import { diskFailure } from './exhaustion.ts';
+import type { MachineProbe } from './machine-probe.ts';
 import { findExecutable } from './process/find-executable.ts';
 import { type ForkedCommand, type ForkOutcome, ForkServer } from './process/fork-server.ts';
 import { shellText } from './process/shell-text.ts';
@@ -9,6 +11,9 @@ import type { Sandbox, SandboxJob, SandboxOutcome } from './sandbox.ts';
 
 /** How often the sizes of stdout and stderr are looked at. */
 const LOG_CHECK_INTERVAL_MS = 1000;
+
+/** Exit code of a command that SIGKILL ended (R-EX-23). */
+const KILLED = 128 + 9;
 
 /** Folders with the system's programs. */
 const SYSTEM_FOLDERS = ['/usr/bin', '/bin'] as const;
@@ -20,12 +25,14 @@ const SYSTEM_FOLDERS = ['/usr/bin', '/bin'] as const;
  */
 export class ProcessSandbox implements Sandbox {
   readonly #clock: Clock;
+  readonly #probe: MachineProbe;
   readonly #forkServer: ForkServer;
   readonly #tools: { readonly setsid: string; readonly env: string };
 
   /** @throws unavailable if this machine lacks `sh`, `setsid` or `env`. */
-  constructor(clock: Clock) {
+  constructor(clock: Clock, probe: MachineProbe) {
     this.#clock = clock;
+    this.#probe = probe;
     this.#tools = { setsid: systemProgram('setsid'), env: systemProgram('env') };
     this.#forkServer = new ForkServer('/bin/sh');
   }
@@ -39,8 +46,10 @@ export class ProcessSandbox implements Sandbox {
     findExecutable(program, workingDirectory, job.environment.get('PATH'));
     const text = shellText({ ...job, workingDirectory }, this.#tools);
     const logs = createLogs(job);
+    const killsBefore = this.#probe.memoryKills();
     try {
-      return await this.#watch(this.#forkServer.start(text), { ...job, logs }, signal);
+      const outcome = await this.#watch(this.#forkServer.start(text), { ...job, logs }, signal);
+      return outcome.ended === 'exited' ? { ...outcome, ended: this.#shortageOf(outcome, job, killsBefore) } : outcome;
     } finally {
       for (const log of logs) closeSync(log);
     }
@@ -77,6 +86,18 @@ export class ProcessSandbox implements Sandbox {
     }
   }
 
+  /**
+   * Whether a failure was the machine's. A count of this worker's cgroup tells of any process of a command, as of a
+   * compiler whose driver then exits with 1; it may be another slot's command, which costs a needless attempt. A count
+   * of the whole machine says nothing unless SIGKILL ended this very command.
+   */
+  #shortageOf({ exitCode }: SandboxOutcome, job: SandboxJob, killsBefore: number): SandboxOutcome['ended'] {
+    if (exitCode === 0) return 'exited';
+    const isSuspect = exitCode === KILLED || this.#probe.countsOwnOnly;
+    if (isSuspect && this.#probe.memoryKills() > killsBefore) return 'out-of-memory';
+    return this.#probe.isDiskFull(job.root) ? 'disk-full' : 'exited';
+  }
+
   #watchLogs(job: WatchedJob, timers: Timer[], stop: (reason: 'log-overflow') => void): void {
     const check = (): void => {
       if (areLogsTooLarge(job)) stop('log-overflow');
@@ -103,7 +124,7 @@ function createLogs(job: SandboxJob): readonly number[] {
     return logs;
   } catch (error) {
     for (const log of logs) closeSync(log);
-    throw new ReapiError('unavailable', 'the worker cannot write the output of commands', { cause: error });
+    throw diskFailure('the worker cannot write the output of commands', error);
   }
 }
 

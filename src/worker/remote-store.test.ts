@@ -92,6 +92,11 @@ class FakeServer implements RpcClient {
   }
 }
 
+// biome-ignore lint/correctness/useYield: it fails before it has anything to yield
+async function* failingStream(failure: Error): AsyncGenerator<never> {
+  await Promise.reject(failure);
+}
+
 describe('RemoteStore', () => {
   const never = new AbortController().signal;
   let server: FakeServer;
@@ -143,10 +148,10 @@ describe('RemoteStore', () => {
     const [small, large] = [blob('small'), blob('L'.repeat(200))];
     server.blobs.set(small.digest.hash, Buffer.from('SMALL'));
     server.blobs.set(large.digest.hash, Buffer.from('X'.repeat(200)));
-    await assert.rejects(store.readAll([small.digest], never), (error) => isKind(error, 'unavailable'));
-    await assert.rejects(collect(store.open(large.digest, never), 1000), (error) => isKind(error, 'unavailable'));
+    await assert.rejects(store.readAll([small.digest], never), (error) => isKind(error, 'internal'));
+    await assert.rejects(collect(store.open(large.digest, never), 1000), (error) => isKind(error, 'internal'));
     server.blobs.set(large.digest.hash, Buffer.from('L'.repeat(201)));
-    await assert.rejects(collect(store.open(large.digest, never), 1000), (error) => isKind(error, 'unavailable'));
+    await assert.rejects(collect(store.open(large.digest, never), 1000), (error) => isKind(error, 'internal'));
   });
 
   it('writes large blobs in pieces, with name, offsets and an end (R-BS-30, R-BS-35)', async () => {
@@ -188,6 +193,36 @@ describe('RemoteStore', () => {
     ]) {
       await assert.rejects(call, (error) => isKind(error, 'internal') && /the batch is too large/.test(error.message));
     }
+  });
+
+  for (const [kind, becomes] of [
+    ['timed-out', 'unavailable'],
+    ['cancelled', 'unavailable'],
+    ['denied', 'internal'],
+    ['unauthenticated', 'internal'],
+    ['quota-exceeded', 'quota-exceeded'],
+  ] as const) {
+    it(`reports ${kind} of the storage as ${becomes}, so that it does not look like the action’s own`, async () => {
+      const failure = new ReapiError(kind, 'said the storage');
+      server.unary = () => Promise.reject(failure);
+      server.clientStream = () => Promise.reject(failure);
+      server.serverStream = () => failingStream(failure);
+      const { digest, bytes } = blob('x');
+      for (const call of [
+        store.writeAll([{ digest, bytes }], never),
+        store.findMissing([digest], never),
+        store.write(digest, streamOf(bytes), never),
+        collect(store.open(digest, never), 1000),
+      ]) {
+        await assert.rejects(call, (error) => isKind(error, becomes) && /said the storage/.test(error.message));
+      }
+    });
+  }
+
+  it('reports a call that was given up here as cancelled', async () => {
+    server.unary = () => Promise.reject(new ReapiError('cancelled', 'the call was cancelled'));
+    const gone = AbortSignal.abort();
+    await assert.rejects(store.findMissing([blob('x').digest], gone), (error) => isKind(error, 'cancelled'));
   });
 
   it('stops an upload whose source is larger than its digest says', async () => {

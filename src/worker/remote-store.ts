@@ -9,7 +9,12 @@ import {
   Compressor_Value,
   ContentAddressableStorageDefinition,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
-import { ByteStreamDefinition, type WriteRequest } from '../gen/google/bytestream/bytestream.ts';
+import {
+  ByteStreamDefinition,
+  type ReadRequest,
+  type WriteRequest,
+  type WriteResponse,
+} from '../gen/google/bytestream/bytestream.ts';
 import { Code } from '../gen/google/rpc/code.ts';
 import type { ClientMethod, RpcClient } from '../rpc/client.ts';
 import { fromWireStatus } from '../rpc/status.ts';
@@ -104,8 +109,7 @@ export class RemoteStore implements WorkerStore {
     };
     const hasher = createHasher(digest.function);
     let sizeBytes = 0;
-    const method = ByteStreamDefinition.methods.read;
-    for await (const { data } of this.#reads.serverStream(ByteStreamDefinition, method, request, { signal })) {
+    for await (const data of this.#read(request, signal)) {
       if (data.length === 0) continue;
       sizeBytes += data.length;
       if (sizeBytes > digest.sizeBytes) throw damaged(digest);
@@ -139,12 +143,27 @@ export class RemoteStore implements WorkerStore {
     const resourceName = formatUploadName({ instance, digest, upload: this.#random.uuid() });
     const requests = writeRequests(resourceName, digest, bytes);
     const method = ByteStreamDefinition.methods.write;
-    const response = await this.#writes.clientStream(ByteStreamDefinition, method, requests, { signal });
+    let response: WriteResponse;
+    try {
+      response = await this.#writes.clientStream(ByteStreamDefinition, method, requests, { signal });
+    } catch (error) {
+      throw storageFailure(error, signal);
+    }
     if (response.committedSize !== BigInt(digest.sizeBytes)) {
       throw new ReapiError(
         'unavailable',
         `the server kept ${response.committedSize} of ${digest.sizeBytes} bytes of ${digestKey(digest)}`,
       );
+    }
+  }
+
+  async *#read(request: ReadRequest, signal: AbortSignal): ByteStream {
+    const method = ByteStreamDefinition.methods.read;
+    try {
+      const responses = this.#reads.serverStream(ByteStreamDefinition, method, request, { signal });
+      for await (const { data } of responses) yield data;
+    } catch (error) {
+      throw storageFailure(error, signal);
     }
   }
 
@@ -178,7 +197,6 @@ export class RemoteStore implements WorkerStore {
     return digestFromWire(this.#options.digestFunction, wire, 'digest');
   }
 
-  /** A call that the storage finds malformed is a fault of ours, never of the action: INVALID_ARGUMENT would blame that. */
   async #call<Req, Res>(
     client: RpcClient,
     method: ClientMethod<Req, Res>,
@@ -188,10 +206,28 @@ export class RemoteStore implements WorkerStore {
     try {
       return await client.unary(CAS, method, request, { signal, timeoutMs: this.#options.callTimeoutMs });
     } catch (error) {
-      if (!isKind(error, 'invalid-argument')) throw error;
-      throw new ReapiError('internal', `the storage refused a call of the worker: ${error.message}`, { cause: error });
+      throw storageFailure(isKind(error, 'invalid-argument') ? refused(error) : error, signal);
     }
   }
+}
+
+/**
+ * A failure of the storage, such that nobody takes it for one of the action: a call that is late or was ended by a server
+ * that stops is `unavailable` and worth another try; one that is refused is a fault of ours. DEADLINE_EXCEEDED would
+ * say that the command took too long, CANCELLED that the client gave up, PERMISSION_DENIED that it may not.
+ */
+function storageFailure(error: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted || !(error instanceof ReapiError)) return error;
+  const { kind } = error;
+  if (kind === 'denied' || kind === 'unauthenticated') return refused(error);
+  if (kind !== 'timed-out' && kind !== 'cancelled') return error;
+  return new ReapiError('unavailable', `the storage did not finish a call of the worker: ${error.message}`, {
+    cause: error,
+  });
+}
+
+function refused(error: ReapiError): ReapiError {
+  return new ReapiError('internal', `the storage refused a call of the worker: ${error.message}`, { cause: error });
 }
 
 /** Whether a read failed because the blob is not there. */
@@ -207,9 +243,9 @@ function bytesOf(digest: Digest, response: BatchReadBlobsResponse_Response): Uin
   return response.data;
 }
 
-/** `unavailable`, not `data-loss`: it may have happened on the way, and another attempt may do better. */
+/** `internal`, not `data-loss`: it may have happened on the way, and another attempt elsewhere may do better. */
 function damaged(digest: Digest): ReapiError {
-  return new ReapiError('unavailable', `the bytes received for ${digestKey(digest)} do not match it`);
+  return new ReapiError('internal', `the bytes received for ${digestKey(digest)} do not match it`);
 }
 
 /** The name goes with the first message only (R-BS-30); the end has a message of its own (R-BS-35). */

@@ -5,16 +5,19 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { MemoryWorkerStore } from '../../test/support/memory-worker-store.ts';
+import { QuickClock } from '../../test/support/quick-clock.ts';
 import { type Digest, digestToWire, emptyDigest } from '../digest/digest.ts';
 import { parseInstanceName } from '../digest/instance-name.ts';
 import { isKind, ReapiError } from '../errors.ts';
 import { Action, Command, Directory } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { POSIXResourceUsage } from '../gen/pkg/proto/resourceusage/resourceusage.ts';
 import { type Clock, SystemClock } from '../system/clock.ts';
+import { diskFailure } from './exhaustion.ts';
 import { DirectoryCache } from './inputs/directory-cache.ts';
 import { FileCache } from './inputs/file-cache.ts';
 import { FileFetcher } from './inputs/file-fetcher.ts';
 import { InputRoots } from './inputs/input-root.ts';
+import { LinuxProbe } from './machine-probe.ts';
 import { Uploader } from './outputs/upload.ts';
 import { ProcessSandbox } from './process-sandbox.ts';
 import { type Lease, type LeaseOptions, type LeaseOutcome, type LeaseTools, runLease } from './run-lease.ts';
@@ -32,7 +35,7 @@ describe('runLease', () => {
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'run-lease-'));
     store = new MemoryWorkerStore();
-    sandbox = new ProcessSandbox(new SystemClock());
+    sandbox = new ProcessSandbox(new SystemClock(), new LinuxProbe());
     failures = [];
   });
   afterEach(async () => {
@@ -204,6 +207,45 @@ describe('runLease', () => {
     assert.equal(isWorkerFault, true);
   });
 
+  for (const ended of ['out-of-memory', 'disk-full'] as const) {
+    it(`reports ${ended} as RESOURCE_EXHAUSTED without a result: never as an exit code of the action`, async () => {
+      const small: Sandbox = {
+        run: async (job, signal) => ({ ...(await sandbox.run(job, signal)), ended, exitCode: 137 }),
+        close: () => Promise.resolve(),
+      };
+      const { response, isWorkerFault, isExhausted } = await run(
+        lease({ arguments: ['/bin/sh', '-c', 'echo made > out; exit 1'], outputPaths: ['out'] }),
+        tools(undefined, small),
+      );
+      assert.deepEqual({ isWorkerFault, isExhausted }, { isWorkerFault: false, isExhausted: true });
+      assert.equal(response.result, undefined);
+      const [error] = failures;
+      assert.ok(isKind(error, 'quota-exceeded'));
+      assert.match(error.message, /exit code 137/);
+      assert.equal(store.calls.includes('writeAll'), false, 'nothing is uploaded');
+    });
+  }
+
+  it('reports a disk that is full while inputs are fetched as exhausted, other faults of it as its own', async () => {
+    const outcomes: unknown[] = [];
+    for (const code of ['ENOSPC', 'EIO']) {
+      store.before = () => Promise.reject(diskFailure('no', Object.assign(new Error(code), { code })));
+      const { isWorkerFault, isExhausted } = await run(lease({ arguments: ['/bin/true'] }));
+      outcomes.push({ code, isWorkerFault, isExhausted });
+    }
+    assert.deepEqual(outcomes, [
+      { code: 'ENOSPC', isWorkerFault: false, isExhausted: true },
+      { code: 'EIO', isWorkerFault: true, isExhausted: false },
+    ]);
+  });
+
+  it('takes a CAS that is full for no exhaustion of its machine', async () => {
+    store.before = (call) =>
+      call === 'findMissing' ? Promise.reject(new ReapiError('quota-exceeded', 'full')) : Promise.resolve();
+    const { isWorkerFault, isExhausted } = await run(lease({ arguments: ['/bin/echo', 'x'] }));
+    assert.deepEqual({ isWorkerFault, isExhausted }, { isWorkerFault: true, isExhausted: false });
+  });
+
   it('gives up a fetch that hangs, as a fault of the worker (T-30)', async () => {
     const clock = new FakeClock();
     const fetching = Promise.withResolvers<void>();
@@ -220,6 +262,65 @@ describe('runLease', () => {
     assert.ok(isKind(failures[0], 'unavailable'));
     assert.equal(clock.armed, 0);
   });
+
+  /** Runs it while the server is away for so many attempts at that call, which come a second after another. */
+  function runWhileAway(what: Lease, call: string, attempts: number): Promise<LeaseOutcome> {
+    let away = attempts;
+    store.before = (name) => {
+      if (name !== call || away === 0) return Promise.resolve();
+      away--;
+      return Promise.reject(new ReapiError('unavailable', 'restarting'));
+    };
+    return run(what, tools(new QuickClock()));
+  }
+
+  for (const call of ['readAll', 'open']) {
+    it(`waits for a server that is started again while ${call} fetches inputs, making nothing twice`, async () => {
+      const sub = store.seed(
+        Directory.encode(
+          Directory.fromPartial({ files: [{ name: 'large', digest: digestToWire(store.seed('L'.repeat(3000))) }] }),
+        ).finish(),
+      );
+      const root = store.seed(
+        Directory.encode(
+          Directory.fromPartial({
+            files: [{ name: 'in', digest: digestToWire(store.seed('hello')) }],
+            directories: [{ name: 'sub', digest: digestToWire(sub) }],
+            symlinks: [{ name: 'link', target: 'in' }],
+          }),
+        ).finish(),
+      );
+      const command = { arguments: ['/bin/sh', '-c', '/bin/cat link sub/large >out'], outputPaths: ['out'] };
+      const { response } = await runWhileAway(lease(command, root), call, 100);
+      assert.deepEqual(failures, []);
+      assert.equal(response.result?.exitCode, 0);
+      assert.equal(response.result.outputFiles[0]?.digest?.sizeBytes, 3005n);
+    });
+  }
+
+  for (const call of ['findMissing', 'writeAll']) {
+    it(`keeps the outputs for two minutes and more while ${call} finds no server`, async () => {
+      const command = { arguments: ['/bin/sh', '-c', 'echo made > out'], outputPaths: ['out'] };
+      const { response } = await runWhileAway(lease(command), call, 130);
+      assert.deepEqual(failures, []);
+      assert.equal(store.text({ function: 'sha256', ...sizedOf(response) }), 'made\n');
+    });
+  }
+
+  it('gives up in the end when the server stays away, as a fault of the worker', async () => {
+    const { isWorkerFault, isExhausted } = await runWhileAway(
+      lease({ arguments: ['/bin/echo', 'x'] }),
+      'writeAll',
+      999,
+    );
+    assert.deepEqual({ isWorkerFault, isExhausted }, { isWorkerFault: true, isExhausted: false });
+    assert.ok(isKind(failures[0], 'unavailable'));
+  });
+
+  function sizedOf(response: LeaseOutcome['response']): { hash: string; sizeBytes: number } {
+    const digest = response.result?.outputFiles[0]?.digest;
+    return { hash: digest?.hash ?? '', sizeBytes: Number(digest?.sizeBytes) };
+  }
 
   it('keeps the outputs of a command while the server is away for a moment', async () => {
     const clock = new FakeClock();

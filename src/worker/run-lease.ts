@@ -15,6 +15,7 @@ import type { Status } from '../gen/google/rpc/status.ts';
 import { POSIXResourceUsage } from '../gen/pkg/proto/resourceusage/resourceusage.ts';
 import type { Clock } from '../system/clock.ts';
 import { withDeadline } from './deadline.ts';
+import { diskFailure, MachineTooSmall } from './exhaustion.ts';
 import { type InputRoots, type MaterializedRoot, missingInputs } from './inputs/input-root.ts';
 import { killProcessesIn } from './leftovers.ts';
 import { digestFile, type OutputBlob } from './outputs/output-files.ts';
@@ -22,7 +23,7 @@ import { realInside, resolveInRoot } from './outputs/output-paths.ts';
 import type { OutputLimits } from './outputs/output-tree.ts';
 import { type CollectedOutputs, Outputs } from './outputs/outputs.ts';
 import type { Uploader } from './outputs/upload.ts';
-import { withPatience } from './patience.ts';
+import { type Patience, withPatience } from './patience.ts';
 import type { Sandbox, SandboxOutcome } from './sandbox.ts';
 import { Timeline } from './timeline.ts';
 import { durationOf } from './wire-time.ts';
@@ -31,8 +32,11 @@ import type { WorkerStore } from './worker-store.ts';
 /** Largest Command message; clients put long argument lists into files well before. */
 const MAX_COMMAND_BYTES = 16 * 1024 * 1024;
 
-/** How long a finished command's outputs wait for a server that is away: a restart takes seconds. */
-const SERVER_PATIENCE_MS = 60_000;
+/**
+ * How long a lease waits for a server that is away, with its inputs half fetched or its outputs not yet uploaded: a
+ * restart takes seconds, and its worst case of reading all segments a minute or two.
+ */
+const SERVER_PATIENCE_MS = 180_000;
 
 /** What is to be done. */
 export interface Lease {
@@ -79,10 +83,13 @@ export interface LeaseRun {
   readonly signal: AbortSignal;
 }
 
-/** A response for the scheduler, and whether the failure in it was this worker's rather than the action's. */
+/** A response for the scheduler, and whose failure it is if it is one: the action's own unless one of the others is true. */
 export interface LeaseOutcome {
   readonly response: ExecuteResponse;
+  /** This worker's. */
   readonly isWorkerFault: boolean;
+  /** The machine was too small: memory or disk. */
+  readonly isExhausted: boolean;
 }
 
 interface Ran {
@@ -112,13 +119,15 @@ export async function runLease(
     result = resultOf(ran);
     finishMetadata(result, lease, ran.outcome, { tools, options, run, timeline });
     throwUnlessExited(ran.outcome, lease, options);
-    return { response: ExecuteResponse.fromPartial({ result, status: { code: 0 } }), isWorkerFault: false };
+    const response = ExecuteResponse.fromPartial({ result, status: { code: 0 } });
+    return { response, isWorkerFault: false, isExhausted: false };
   } catch (error) {
     if (run.signal.aborted) throw new ReapiError('cancelled', 'the lease was cancelled', { cause: error });
     const response = ExecuteResponse.create();
     response.result = result;
     response.status = tools.statusOf(error);
-    return { response, isWorkerFault: isWorkerFault(error) };
+    const isExhausted = error instanceof MachineTooSmall;
+    return { response, isExhausted, isWorkerFault: !isExhausted && isWorkerFault(error) };
   }
 }
 
@@ -144,13 +153,15 @@ function fetchInputs(lease: Lease, store: WorkerStore, context: Context): Promis
   return withDeadline(tools.clock, limit, run.signal, async (signal) => {
     const fn = lease.key.action.function;
     const rootDigest = digestFromWire(fn, lease.action.inputRootDigest, 'input_root_digest');
-    const command = await fetchCommand(digestFromWire(fn, lease.action.commandDigest, 'command_digest'), store, signal);
+    const commandDigest = digestFromWire(fn, lease.action.commandDigest, 'command_digest');
+    const patiently = patienceOf(tools, signal);
+    const command = await patiently(() => fetchCommand(commandDigest, store, signal));
     if (command.arguments.length === 0) {
       throw new ReapiError('invalid-argument', 'the command has no arguments', { field: 'arguments' });
     }
     const outputs = new Outputs(command);
     const root = makeRoot(run.folder);
-    const inputs = await tools.inputRoots.materialize(rootDigest, root, store, signal);
+    const inputs = await tools.inputRoots.materialize(rootDigest, root, { store, patiently }, signal);
     checkWorkingDirectory(root, command);
     await outputs.prepare(root, signal);
     timeline.mark('inputFetchCompletedTimestamp');
@@ -182,6 +193,7 @@ async function runCommand(lease: Lease, prepared: Prepared, context: Context): P
     );
     // Processes that left the group are worth a look only when a command was cut short: a look costs milliseconds.
     if (outcome.ended !== 'exited') killProcessesIn(dirname(root));
+    throwIfTooSmall(outcome);
   } finally {
     timeline.mark('executionCompletedTimestamp');
     if (run.signal.aborted) killProcessesIn(dirname(root));
@@ -207,9 +219,13 @@ async function uploadOutputs(ran: Ran, store: WorkerStore, context: Context): Pr
   const blobs = [...ran.collected.blobs, ran.logs.stdout, ran.logs.stderr];
   const limit = { name: 'uploading the outputs', ms: options.uploadTimeoutMs };
   await withDeadline(tools.clock, limit, run.signal, (signal) =>
-    withPatience(tools.clock, SERVER_PATIENCE_MS, signal, () => tools.uploader.upload(blobs, store, signal)),
+    patienceOf(tools, signal)(() => tools.uploader.upload(blobs, store, signal)),
   );
   timeline.mark('outputUploadCompletedTimestamp');
+}
+
+function patienceOf(tools: LeaseTools, signal: AbortSignal): Patience {
+  return (attempt) => withPatience(tools.clock, SERVER_PATIENCE_MS, signal, attempt);
 }
 
 function resultOf(ran: Ran): ActionResult {
@@ -236,6 +252,16 @@ function finishMetadata(result: ActionResult, lease: Lease, outcome: SandboxOutc
     virtualExecutionDuration: durationOf(outcome.wallMs),
     auxiliaryMetadata: [...lease.auxiliaryMetadata, { typeUrl, value: POSIXResourceUsage.encode(usage).finish() }],
   };
+}
+
+/** Nothing of the result is kept: an exit code in it would look like the action's own. */
+function throwIfTooSmall({ ended, exitCode }: SandboxOutcome): void {
+  if (ended === 'out-of-memory') {
+    throw new MachineTooSmall(`memory ran out on the worker and the kernel killed the command (exit code ${exitCode})`);
+  }
+  if (ended === 'disk-full') {
+    throw new MachineTooSmall(`the command failed (exit code ${exitCode}) and left the disk of the worker full`);
+  }
 }
 
 /** The result goes with the failure: what the command had written by then may explain it (R-EX-21). */
@@ -272,7 +298,7 @@ function makeRoot(folder: string): string {
     mkdirSync(root, { mode: 0o755 });
     return root;
   } catch (error) {
-    throw new ReapiError('unavailable', 'the worker cannot make a build directory', { cause: error });
+    throw diskFailure('the worker cannot make a build directory', error);
   }
 }
 

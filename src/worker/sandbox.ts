@@ -19,7 +19,8 @@ export interface SandboxJob {
 
 /** How a command ended. A non-zero exit code is an outcome like any other. */
 export interface SandboxOutcome {
-  readonly ended: 'exited' | 'timed-out' | 'log-overflow';
+  /** `out-of-memory` and `disk-full`: it failed because the machine was too small for it. */
+  readonly ended: 'exited' | 'timed-out' | 'log-overflow' | 'out-of-memory' | 'disk-full';
   /** 128 + n when signal n ended it (R-EX-23). */
   readonly exitCode: number;
   /** By the clock that enforces the timeout (R-EX-52). */

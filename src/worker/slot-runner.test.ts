@@ -12,6 +12,7 @@ import { DirectoryCache } from './inputs/directory-cache.ts';
 import { FileCache } from './inputs/file-cache.ts';
 import { FileFetcher } from './inputs/file-fetcher.ts';
 import { InputRoots } from './inputs/input-root.ts';
+import { LinuxProbe } from './machine-probe.ts';
 import { Uploader } from './outputs/upload.ts';
 import { ProcessSandbox } from './process-sandbox.ts';
 import { SlotRunner } from './slot-runner.ts';
@@ -33,7 +34,7 @@ describe('SlotRunner', () => {
     const directories = new DirectoryCache({ maxBytes: 1e6, maxEntries: 100 });
     const tools = {
       clock,
-      sandbox: new ProcessSandbox(new SystemClock()),
+      sandbox: new ProcessSandbox(new SystemClock(), new LinuxProbe()),
       inputRoots: new InputRoots(directories, cache, fetcher, WORKER_DEFAULTS.inputs),
       uploader: new Uploader({ maxTransfers: 1 }),
       storeFor: () => new MemoryWorkerStore(),

@@ -12,6 +12,7 @@ import {
   Action,
   Command,
   DigestFunction_Value,
+  Directory,
   type ExecuteResponse,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { type SynchronizeRequest, SynchronizeResponse } from '../gen/pkg/proto/remoteworker/remoteworker.ts';
@@ -146,6 +147,60 @@ describe('startWorker', () => {
     await both.promise;
     assert.deepEqual([...seen].sort(), ['n 0', 'n 1']);
     await worker.stop();
+  });
+
+  it('tells what is cached on one of its slots, once', async () => {
+    const carried: boolean[] = [];
+    const all = Promise.withResolvers<void>();
+    worker = await start((request, signal) => {
+      if (request.preferBeingIdle) return Promise.resolve(idle);
+      carried.push(request.gantry?.cached !== undefined);
+      if (carried.length === 3) all.resolve();
+      return held(signal);
+    }, 3);
+    await all.promise;
+    assert.deepEqual(carried, [true, false, false]);
+    await worker.stop();
+  });
+
+  it('fetches in advance what the scheduler expects next', async () => {
+    const input = store.seed('input of the next');
+    const root = Directory.fromPartial({ files: [{ name: 'in', digest: digestToWire(input) }] });
+    const next = {
+      actionDigest: digestToWire(input),
+      digestFunction: DigestFunction_Value.SHA256,
+      inputRootDigest: digestToWire(store.seed(Directory.encode(root).finish())),
+    };
+    const fetched = Promise.withResolvers<void>();
+    store.before = (call) => {
+      if (store.calls.length === 2 && call === 'readAll') fetched.resolve();
+      return Promise.resolve();
+    };
+    let calls = 0;
+    worker = await start((_request, signal) => {
+      const expecting = SynchronizeResponse.fromPartial({ nextSynchronizationAt: { seconds: 0n }, gantry: { next } });
+      return ++calls === 1 ? Promise.resolve(expecting) : held(signal);
+    });
+    await fetched.promise;
+    await worker.kill();
+    assert.equal(worker.counters().prefetches, 1);
+    assert.equal(worker.counters().leasesStarted, 0);
+  });
+
+  it('ends in order when every slot was told to exit', async () => {
+    const exit = (response: SynchronizeResponse): SynchronizeResponse => ({ ...response, directives: { exit: true } });
+    const responses: ExecuteResponse[] = [];
+    const work = scripted(['exit 5'], (response) => responses.push(response));
+    worker = await start(async (request, signal) => {
+      const isWorking = request.currentState?.workerState?.$case === 'executing' || request.workerId['thread'] === '0';
+      return exit(isWorking ? await work(request, signal) : idle);
+    }, 2);
+    await worker.done;
+    assert.deepEqual(
+      responses.map(({ result }) => result?.exitCode),
+      [5],
+    );
+    assert.deepEqual(readdirSync(join(folder, 'slots/0')), []);
   });
 
   it('ends processes and removes folders that a former worker left behind', async () => {

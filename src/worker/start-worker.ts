@@ -6,19 +6,24 @@ import type { PlatformProperty } from '../platform/platform.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Random } from '../system/random.ts';
+import { CacheReporter } from './inputs/cache-report.ts';
+import { Demand } from './inputs/demand.ts';
 import { DirectoryCache } from './inputs/directory-cache.ts';
 import { FileCache } from './inputs/file-cache.ts';
 import { FileFetcher } from './inputs/file-fetcher.ts';
 import { InputRoots } from './inputs/input-root.ts';
 import type { TreeLimits } from './inputs/input-tree.ts';
+import { type PrefetchCounters, Prefetcher } from './inputs/prefetcher.ts';
 import { clearLeftovers } from './leftovers.ts';
+import { LinuxProbe } from './machine-probe.ts';
 import type { OutputLimits } from './outputs/output-tree.ts';
 import { Uploader } from './outputs/upload.ts';
 import { ProcessSandbox } from './process-sandbox.ts';
 import type { WorkerPeers } from './remote-peers.ts';
 import type { LeaseOptions, LeaseTools } from './run-lease.ts';
 import { SlotRunner } from './slot-runner.ts';
-import { Slot, type SlotCounters } from './worker.ts';
+import { Slot, type SlotCounters, type SlotNode } from './worker.ts';
+import { WorkerNode } from './worker-node.ts';
 
 /** What a worker is and may use. Limits have defaults in `WORKER_DEFAULTS`. */
 export interface WorkerOptions extends WorkerLimits {
@@ -38,11 +43,15 @@ export interface WorkerOptions extends WorkerLimits {
 export interface WorkerLimits {
   /** 0 unless the scheduler uses size classes (R-BB-22). */
   readonly sizeClass: number;
+  /** Further platforms, each instead of `properties` as a whole. */
+  readonly alternatives: readonly (readonly PlatformProperty[])[];
   readonly maxCacheEntries: number;
   readonly directoryCacheBytes: number;
   readonly maxDirectoryCacheEntries: number;
   /** Downloads at a time, over all slots; as many uploads. */
   readonly maxTransfers: number;
+  /** Whether inputs of actions that will probably come are fetched before they do. */
+  readonly prefetch: boolean;
   readonly fetchTimeoutMs: number;
   readonly uploadTimeoutMs: number;
   readonly defaultTimeoutMs: number;
@@ -56,13 +65,21 @@ export interface WorkerLimits {
 /** Enough to tell the few workers of one machine apart. */
 const WORKER_TAG_CHARACTERS = 8;
 
+/** Downloads at a time that no lease waits for: they must not slow down those that one does. */
+const PREFETCH_TRANSFERS = 2;
+
+/** What may be fetched for one action before it comes, as a share of the cache: more would push out what others use. */
+const PREFETCH_SHARE = 0.25;
+
 /** Limits that suit a machine of a build fleet. */
 export const WORKER_DEFAULTS: WorkerLimits = {
   sizeClass: 0,
+  alternatives: [],
   maxCacheEntries: 2_000_000,
   directoryCacheBytes: 64 * 1024 * 1024,
   maxDirectoryCacheEntries: 200_000,
   maxTransfers: 16,
+  prefetch: true,
   fetchTimeoutMs: 30 * 60_000,
   uploadTimeoutMs: 30 * 60_000,
   defaultTimeoutMs: 60 * 60_000,
@@ -73,7 +90,7 @@ export const WORKER_DEFAULTS: WorkerLimits = {
 };
 
 /** Numbers for a heartbeat or metrics. */
-export interface WorkerCounters extends SlotCounters {
+export interface WorkerCounters extends SlotCounters, PrefetchCounters {
   readonly slots: number;
   busySlots: number;
   filesFetched: number;
@@ -117,7 +134,14 @@ export async function startWorker(
     maxBytes: options.directoryCacheBytes,
     maxEntries: options.maxDirectoryCacheEntries,
   });
-  const fetcher = new FileFetcher(cache, { maxTransfers: options.maxTransfers });
+  const demand = new Demand();
+  const fetcher = new FileFetcher(cache, { maxTransfers: options.maxTransfers, demand });
+  const prefetcher = new Prefetcher({ directories, files: cache }, demand, peers.storeFor, {
+    maxTransfers: PREFETCH_TRANSFERS,
+    maxBytes: options.cacheSizeBytes * PREFETCH_SHARE,
+    inputs: options.inputs,
+  });
+  const node = new WorkerNode(new CacheReporter(cache, system.clock), options.prefetch ? prefetcher : undefined);
   const uploader = new Uploader({ maxTransfers: options.maxTransfers });
   const inputRoots = new InputRoots(directories, cache, fetcher, options.inputs);
   const counters: SlotCounters = {
@@ -125,14 +149,18 @@ export async function startWorker(
     leasesCompleted: 0,
     leasesCancelled: 0,
     workerFaults: 0,
+    leasesExhausted: 0,
     syncFailures: 0,
   };
-  const sandboxes = Array.from({ length: options.slots }, () => new ProcessSandbox(system.clock));
+  const probe = new LinuxProbe();
+  const sandboxes = Array.from({ length: options.slots }, () => new ProcessSandbox(system.clock, probe));
+  const incarnation = system.random.token(8);
   const slots = sandboxes.map((sandbox, thread) => {
     const tools = { ...system, ...peers, sandbox, inputRoots, uploader };
-    return makeSlot(thread, slotsFolder, { tools, peers, system, counters, options });
+    return makeSlot(thread, slotsFolder, { tools, peers, node, system, counters, options, incarnation });
   });
   const done = Promise.all(slots.map((slot) => slot.run())).then(async () => {
+    await prefetcher.stop();
     await Promise.all(sandboxes.map((sandbox) => sandbox.close()));
   });
   return {
@@ -142,6 +170,7 @@ export async function startWorker(
       slots: slots.length,
       busySlots: slots.filter((slot) => slot.isBusy).length,
       ...fetcher.counters,
+      ...prefetcher.counters,
       ...uploader.counters,
       cacheBytes: cache.sizeBytes,
       cacheEntries: cache.entries,
@@ -164,12 +193,14 @@ function makeSlot(
   parts: {
     readonly tools: LeaseTools;
     readonly peers: WorkerPeers;
+    readonly node: SlotNode;
     readonly system: { readonly clock: Clock; readonly random: Random; readonly log: Log };
     readonly counters: SlotCounters;
     readonly options: WorkerOptions;
+    readonly incarnation: string;
   },
 ): Slot {
-  const { tools, peers, system, counters, options } = parts;
+  const { tools, peers, node, system, counters, options } = parts;
   const folder = `${slotsFolder}/${thread}`;
   const leaseOptions: LeaseOptions = { ...options, worker: `${options.node}/${thread}` };
   try {
@@ -179,10 +210,17 @@ function makeSlot(
   }
   const runner = new SlotRunner(folder, tools, leaseOptions);
   const { scheduler, recorder } = peers;
-  const { instanceNamePrefix, properties, sizeClass } = options;
+  const { instanceNamePrefix, properties, alternatives, sizeClass } = options;
   // The folder tells workers on one machine apart: it belongs to one of them. Clients see this, so its path is not in it.
   const worker = digestOf('sha256', Buffer.from(options.dataFolder)).hash.slice(0, WORKER_TAG_CHARACTERS);
   const workerId = { node: options.node, worker, thread: String(thread) };
-  const slotOptions = { workerId, instanceNamePrefix, properties, sizeClass };
-  return new Slot({ scheduler, runner, recorder }, system, counters, slotOptions);
+  const slotOptions = {
+    workerId,
+    instanceNamePrefix,
+    properties,
+    alternatives,
+    sizeClass,
+    incarnation: parts.incarnation,
+  };
+  return new Slot({ scheduler, runner, recorder, node }, system, counters, slotOptions);
 }

@@ -1,24 +1,23 @@
 import type { ActionKey } from '../digest/action-key.ts';
-import { digestFromWire, digestToWire } from '../digest/digest.ts';
-import { DIGEST_FUNCTIONS, digestFunctionToWire, resolveDigestFunction } from '../digest/digest-function.ts';
-import { type InstanceName, parseInstanceName } from '../digest/instance-name.ts';
+import { digestFromWire } from '../digest/digest.ts';
+import { resolveDigestFunction } from '../digest/digest-function.ts';
+import { parseInstanceName } from '../digest/instance-name.ts';
 import { isKind, ReapiError } from '../errors.ts';
 import { ExecuteResponse } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
-import type { WorkerOrders, WorkerReport } from '../gen/gantry/v1/worker.ts';
+import type { CachedFiles, NextAction, WorkerOrders } from '../gen/gantry/v1/worker.ts';
 import { Code } from '../gen/google/rpc/code.ts';
-import {
-  type CurrentState_Executing,
-  type DesiredState_Executing,
+import type {
+  DesiredState_Executing,
   SynchronizeRequest,
-  type SynchronizeResponse,
+  SynchronizeResponse,
 } from '../gen/pkg/proto/remoteworker/remoteworker.ts';
-import type { PlatformProperty } from '../platform/platform.ts';
 import { type Clock, sleep, type Timer } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Random } from '../system/random.ts';
 import type { ResultRecorder } from './remote-action-cache.ts';
 import type { SlotScheduler } from './remote-scheduler.ts';
 import type { Lease, LeaseOutcome, LeaseStage } from './run-lease.ts';
+import { type HeldLease, type SlotOptions, slotReport } from './slot-report.ts';
 import { millisecondsOf } from './wire-time.ts';
 
 // One slot. It tells the scheduler its state and takes the answer as the whole truth about what it should hold; a lost
@@ -57,6 +56,12 @@ const DROPPED = new ReapiError('cancelled', 'the slot gave up its lease');
 /** How long after the scheduler was due a slot that is to stop waits for it (R-BW-04). */
 const STOP_PATIENCE_MS = 60_000;
 
+/** The same while it has a result that no scheduler has taken, counted from its completion: long enough for a restart. */
+const RESULT_PATIENCE_MS = 180_000;
+
+/** What every server takes in one message: 4 MiB, less what is around a response. */
+const MAX_SURE_RESPONSE_BYTES = 3 * 1024 * 1024;
+
 /** Starts a lease. The promise rejects only if the signal was aborted; `cleanUp` frees what the lease had on disk. */
 export interface LeaseRunner {
   start(lease: Lease, onStage: (stage: LeaseStage) => void, signal: AbortSignal): Promise<LeaseOutcome>;
@@ -70,25 +75,35 @@ export interface SlotCounters {
   leasesCompleted: number;
   leasesCancelled: number;
   workerFaults: number;
+  /** Leases that failed because this machine was too small. */
+  leasesExhausted: number;
   syncFailures: number;
 }
 
-/** Who the slot is and what it offers. */
-export interface SlotOptions {
-  /** Identity; all but `thread` is the node. */
-  readonly workerId: Readonly<Record<string, string>>;
-  readonly instanceNamePrefix: InstanceName;
-  /** Sorted by name, then value (R-BB-17). */
-  readonly properties: readonly PlatformProperty[];
-  readonly sizeClass: number;
+/** What the slots of a worker have in common. */
+export interface SlotNode {
+  /** What is cached, if the scheduler has to be told; from then on it counts as told. */
+  cached(): CachedFiles | undefined;
+  /** A call failed: the scheduler may have lost what it was told, or may never have heard it. */
+  disconnected(): void;
+  /** What the scheduler expects to run here next. @throws invalid-argument. */
+  expect(next: NextAction | undefined): void;
 }
 
-interface Holding {
-  readonly lease: Lease;
-  readonly orders: WorkerOrders | undefined;
+/** Whom a slot works with. */
+export interface SlotPeers {
+  readonly scheduler: SlotScheduler;
+  readonly runner: LeaseRunner;
+  readonly recorder: ResultRecorder;
+  readonly node: SlotNode;
+}
+
+interface Holding extends HeldLease {
   readonly abort: AbortController;
   stage: 'started' | LeaseStage;
   completed: LeaseOutcome | undefined;
+  /** When it was completed. */
+  completedMs: number;
   /** Settles, without failing, when nothing of the lease runs any more. */
   over: Promise<void>;
 }
@@ -98,6 +113,7 @@ export class Slot {
   readonly #scheduler: SlotScheduler;
   readonly #runner: LeaseRunner;
   readonly #recorder: ResultRecorder;
+  readonly #node: SlotNode;
   readonly #system: { readonly clock: Clock; readonly random: Random; readonly log: Log };
   readonly #options: SlotOptions;
   readonly counters: SlotCounters;
@@ -114,7 +130,7 @@ export class Slot {
   #interrupt = new AbortController();
 
   constructor(
-    peers: { readonly scheduler: SlotScheduler; readonly runner: LeaseRunner; readonly recorder: ResultRecorder },
+    peers: SlotPeers,
     system: { readonly clock: Clock; readonly random: Random; readonly log: Log },
     counters: SlotCounters,
     options: SlotOptions,
@@ -122,6 +138,7 @@ export class Slot {
     this.#scheduler = peers.scheduler;
     this.#runner = peers.runner;
     this.#recorder = peers.recorder;
+    this.#node = peers.node;
     this.#system = system;
     this.counters = counters;
     this.#options = options;
@@ -151,7 +168,7 @@ export class Slot {
     const { clock } = this.#system;
     let dueMs = clock.monotonicMs();
     while (!this.#kill.signal.aborted) {
-      if (this.#isStopping && clock.monotonicMs() > dueMs + STOP_PATIENCE_MS && !this.isBusy) break;
+      if (this.#isStopping && this.#isAwayTooLong(dueMs)) break;
       try {
         if (!this.#holding) await this.#runner.cleanUp();
         const isDone = await this.#synchronize();
@@ -169,6 +186,15 @@ export class Slot {
     await this.#runner.cleanUp().catch((error: unknown) => this.#system.log.warn({ err: error }, 'clean-up failed'));
   }
 
+  /** Whether a slot that is to stop has waited long enough for its scheduler, which was due at `dueMs` (R-BW-04). */
+  #isAwayTooLong(dueMs: number): boolean {
+    if (this.isBusy) return false;
+    const nowMs = this.#system.clock.monotonicMs();
+    const holding = this.#holding;
+    if (holding === undefined) return nowMs > dueMs + STOP_PATIENCE_MS;
+    return nowMs > Math.max(dueMs, holding.completedMs) + RESULT_PATIENCE_MS;
+  }
+
   /** One call and what follows from it. True if the slot has stopped in agreement with the scheduler. */
   async #synchronize(): Promise<boolean> {
     const { clock } = this.#system;
@@ -176,22 +202,56 @@ export class Slot {
     const wasStopping = this.#isStopping;
     const reported = holding?.completed;
     this.#interrupt = new AbortController();
-    const request = this.#request(wasStopping || this.#prefersIdleOnce);
+    const prefersIdle = wasStopping || this.#prefersIdleOnce;
+    const request = slotReport(this.#options, holding, {
+      prefersIdle,
+      isLeaving: wasStopping,
+      cached: this.#node.cached(),
+    });
     // Only a long poll has to end when something happens here: every other call is answered at once.
     const canWait = (holding === undefined || reported !== undefined) && !request.preferBeingIdle;
     const signals = canWait ? [this.#kill.signal, this.#interrupt.signal] : [this.#kill.signal];
     const startedMs = clock.monotonicMs();
-    const response = await this.#scheduler.synchronize(request, AbortSignal.any(signals));
+    const response = await this.#call(request, AbortSignal.any(signals));
     if (this.#isCutOff) this.#system.log.info('the server answers again');
     this.#isCutOff = false;
     if (holding === undefined || reported !== undefined) this.#prefersIdleOnce = false;
     this.#pauseMs = this.#pauseFrom(response);
+    if (response.directives?.exit) this.#exit();
     await this.#obey(response, reported);
+    this.#expect(response);
     const isIdleAgain = holding === undefined && this.#holding === undefined;
     if (isIdleAgain && clock.monotonicMs() - startedMs < MIN_IDLE_INTERVAL_MS) {
       this.#pauseMs = Math.max(this.#pauseMs, MIN_IDLE_INTERVAL_MS);
     }
     return wasStopping && this.#holding === undefined;
+  }
+
+  async #call(request: SynchronizeRequest, signal: AbortSignal): Promise<SynchronizeResponse> {
+    try {
+      return await this.#scheduler.synchronize(request, signal);
+    } catch (error) {
+      this.#node.disconnected();
+      throw error;
+    }
+  }
+
+  /** An operator has the scheduler tell the slot to go; the process ends with its last slot. */
+  #exit(): void {
+    if (this.#isStopping) return;
+    this.#system.log.info('the scheduler told this slot to exit when it holds nothing');
+    this.stop();
+  }
+
+  /** Most responses do not say what is expected; one to be idle says that nothing waits. */
+  #expect({ gantry, desiredState }: SynchronizeResponse): void {
+    const next = gantry?.next;
+    if (next === undefined && desiredState?.workerState?.$case !== 'idle') return;
+    try {
+      this.#node.expect(next);
+    } catch (error) {
+      this.#system.log.debug({ reason: reasonOf(error) }, 'the scheduler expects an action that makes no sense');
+    }
   }
 
   async #obey(response: SynchronizeResponse, reported: LeaseOutcome | undefined): Promise<void> {
@@ -218,6 +278,7 @@ export class Slot {
       abort,
       stage: 'started',
       completed: undefined,
+      completedMs: 0,
       over: Promise.resolve(),
     };
     this.#holding = holding;
@@ -236,6 +297,7 @@ export class Slot {
       await this.#record(holding, outcome);
       holding.completed = outcome;
       this.counters.leasesCompleted++;
+      if (outcome.isExhausted) this.counters.leasesExhausted++;
       if (outcome.isWorkerFault) {
         this.counters.workerFaults++;
         // The scheduler should not send the same action straight back to a slot that may be unwell (R-BW-03).
@@ -246,6 +308,7 @@ export class Slot {
       if (!isKind(error, 'cancelled')) this.#system.log.error({ err: error }, 'a lease failed unexpectedly');
       holding.completed = UNEXPECTED;
     } finally {
+      holding.completedMs = this.#system.clock.monotonicMs();
       this.#reportNow();
     }
   }
@@ -297,40 +360,6 @@ export class Slot {
     };
   }
 
-  #request(prefersIdle: boolean): SynchronizeRequest {
-    const { workerId, instanceNamePrefix, properties, sizeClass } = this.#options;
-    const holding = this.#holding;
-    const request = SynchronizeRequest.create();
-    request.workerId = { ...workerId };
-    request.instanceNamePrefix = instanceNamePrefix;
-    request.platform = { properties: [...properties] };
-    request.sizeClass = sizeClass;
-    request.preferBeingIdle = prefersIdle;
-    request.currentState = {
-      workerState: holding ? { $case: 'executing', value: executing(holding) } : { $case: 'idle', value: {} },
-    };
-    request.gantry = this.#report(holding);
-    return request;
-  }
-
-  #report(holding: Holding | undefined): WorkerReport {
-    return {
-      protocolVersion: 1,
-      running: holding && {
-        instanceName: holding.lease.key.instance,
-        actionDigest: digestToWire(holding.lease.key.action),
-        digestFunction: digestFunctionToWire(holding.lease.key.action.function),
-      },
-      leaseId: holding?.orders?.leaseId ?? '',
-      offers: [],
-      serverRecordsResult: true,
-      digestFunctions: DIGEST_FUNCTIONS.map(digestFunctionToWire),
-      legacyOutputs: true,
-      liveLogs: false,
-      assetMounts: false,
-    };
-  }
-
   #pauseFrom(response: SynchronizeResponse): number {
     const next = response.nextSynchronizationAt;
     if (next === undefined) throw new ReapiError('internal', 'the scheduler did not say when to call again (R-BB-11)');
@@ -341,11 +370,27 @@ export class Slot {
     if (this.#kill.signal.aborted) return;
     if (isKind(error, 'cancelled') && this.#interrupt.signal.aborted) return;
     this.counters.syncFailures++;
+    this.#dropTooLarge(error);
     if (!this.#isCutOff)
       this.#system.log.warn({ reason: reasonOf(error) }, 'the server does not answer; trying again until it does');
     this.#isCutOff = true;
     const maxPauseMs = this.#holding === undefined ? MAX_RETRY_PAUSE_MS : MAX_HOLDING_RETRY_PAUSE_MS;
     await this.#pause(this.#system.random.fraction() * maxPauseMs, this.#kill.signal);
+  }
+
+  /**
+   * A response larger than the server takes would be refused for ever, here and wherever the action is tried again: one that says so
+   * goes in its place.
+   */
+  #dropTooLarge(error: unknown): void {
+    const holding = this.#holding;
+    if (holding?.completed === undefined || !isKind(error, 'quota-exceeded')) return;
+    const bytes = ExecuteResponse.encode(holding.completed.response).finish().length;
+    if (bytes <= MAX_SURE_RESPONSE_BYTES) return;
+    this.#system.log.warn({ bytes, reason: reasonOf(error) }, 'a result is larger than the server takes');
+    const message = `the result of the action has ${bytes} bytes, more than the server takes in one message`;
+    const response = ExecuteResponse.fromPartial({ status: { code: Code.INVALID_ARGUMENT, message } });
+    holding.completed = { response, isWorkerFault: false, isExhausted: false };
   }
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -363,25 +408,8 @@ function reasonOf(error: unknown): string {
 const UNEXPECTED: LeaseOutcome = {
   response: ExecuteResponse.fromPartial({ status: { code: Code.INTERNAL, message: 'the worker failed' } }),
   isWorkerFault: true,
+  isExhausted: false,
 };
-
-function executing(holding: Holding): CurrentState_Executing {
-  return { actionDigest: digestToWire(holding.lease.key.action), executionState: executionState(holding) };
-}
-
-function executionState({ completed, stage }: Holding): CurrentState_Executing['executionState'] {
-  if (completed !== undefined) return { $case: 'completed', value: completed.response };
-  switch (stage) {
-    case 'started':
-      return { $case: 'started', value: {} };
-    case 'fetching':
-      return { $case: 'fetchingInputs', value: {} };
-    case 'running':
-      return { $case: 'running', value: {} };
-    case 'uploading':
-      return { $case: 'uploadingOutputs', value: {} };
-  }
-}
 
 /**
  * Whether the orders are for what the slot holds already. Schedulers without lease ids name work only when it is not

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '../../digest/hasher.ts';
 import { isKind } from '../../errors.ts';
+import { MIN_SKETCHED_BYTES } from '../../platform/locality.ts';
 import { type CachedFile, FileCache } from './file-cache.ts';
 
 describe('FileCache', () => {
@@ -140,6 +141,30 @@ describe('FileCache', () => {
       assert.equal(cache.sizeBytes, 0);
     });
   }
+
+  it('knows what it has, in either variant', () => {
+    const cache = open();
+    const file = add(cache, 'text');
+    assert.equal(cache.has(file), true);
+    assert.equal(cache.has({ ...file, isExecutable: true }), true);
+    assert.equal(cache.has({ digest: digestOf('sha256', Buffer.from('other')), isExecutable: false }), false);
+  });
+
+  it('lists its large files, those used last first, over a restart as well, and counts how they come and go', () => {
+    const size = MIN_SKETCHED_BYTES;
+    const cache = open(3 * size);
+    const [a, b] = ['a', 'b'].map((letter) => add(cache, letter.repeat(size)));
+    assert.ok(a && b);
+    add(cache, 's'.repeat(size - 1));
+    link(cache, a);
+    assert.deepEqual([...cache.largeHashes()], [a.digest.hash, b.digest.hash]);
+    assert.deepEqual([cache.largeFiles, cache.largeChanges], [2, 2]);
+    assert.deepEqual([...open(3 * size).largeHashes()].sort(), [a.digest.hash, b.digest.hash].sort());
+    const c = add(cache, 'c'.repeat(size));
+    cache.shrink();
+    assert.deepEqual([...cache.largeHashes()], [c.digest.hash, a.digest.hash]);
+    assert.equal(cache.largeChanges, 4);
+  });
 
   it('notices that a file was removed behind its back', () => {
     const cache = open();

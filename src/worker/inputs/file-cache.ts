@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 import { type Digest, digestKey } from '../../digest/digest.ts';
 import { digestFunctionNamed } from '../../digest/digest-function.ts';
 import { ReapiError, systemCode } from '../../errors.ts';
+import { MIN_SKETCHED_BYTES } from '../../platform/locality.ts';
 
 // On disk: <folder>/v1/<two hex digits>/<function>-<hash>-<size>[x], a read-only file; `x` is the executable variant,
 // an inode of its own, because mode bits belong to the inode (T-21). Everything the index needs is in the name, so
@@ -55,6 +56,9 @@ export class FileCache {
   readonly #options: FileCacheOptions;
   /** Size by name; insertion order is age. */
   readonly #entries = new Map<string, number>();
+  /** Names of the entries that are worth telling a scheduler of, in the same order. */
+  readonly #large = new Set<string>();
+  #largeChanges = 0;
   #sizeBytes = 0;
   #temporaries = 0;
   #quarantined = 0;
@@ -81,6 +85,21 @@ export class FileCache {
     return this.#entries.size;
   }
 
+  /** How many files there are of at least `MIN_SKETCHED_BYTES`. */
+  get largeFiles(): number {
+    return this.#large.size;
+  }
+
+  /** How often such a file has come or gone so far. */
+  get largeChanges(): number {
+    return this.#largeChanges;
+  }
+
+  /** The hashes of such files, those used last first; one that is there in both variants comes twice. */
+  *largeHashes(): IterableIterator<string> {
+    for (const name of [...this.#large].reverse()) yield hashIn(name);
+  }
+
   /** Files that were dropped because an action had written through a link (R-CM-12). */
   get quarantined(): number {
     return this.#quarantined;
@@ -98,8 +117,12 @@ export class FileCache {
     const name = nameOf(file);
     this.#publish(temporaryPath, name);
     this.#forget(name);
-    this.#entries.set(name, file.digest.sizeBytes);
-    this.#sizeBytes += file.digest.sizeBytes;
+    this.#enter(name, file.digest.sizeBytes);
+  }
+
+  /** Whether `link` would find the file, as far as is known without looking at the disk. */
+  has(file: CachedFile): boolean {
+    return this.#entries.has(nameOf(file)) || this.#entries.has(nameOf({ ...file, isExecutable: !file.isExecutable }));
   }
 
   /** Makes `target` this file, by link or copy. False if it is not cached. Call `shrink` after a round of adds and links. */
@@ -169,6 +192,7 @@ export class FileCache {
     if (sizeBytes === undefined) return false;
     this.#entries.delete(name);
     this.#entries.set(name, sizeBytes);
+    if (this.#large.delete(name)) this.#large.add(name);
     return true;
   }
 
@@ -181,9 +205,18 @@ export class FileCache {
     }
   }
 
+  #enter(name: string, sizeBytes: number): void {
+    this.#entries.set(name, sizeBytes);
+    this.#sizeBytes += sizeBytes;
+    if (sizeBytes < MIN_SKETCHED_BYTES) return;
+    this.#large.add(name);
+    this.#largeChanges++;
+  }
+
   #forget(name: string): void {
     this.#sizeBytes -= this.#entries.get(name) ?? 0;
     this.#entries.delete(name);
+    if (this.#large.delete(name)) this.#largeChanges++;
   }
 
   /** Oldest use first. Drops what a crash of the machine or an action of the last lease left damaged. */
@@ -203,10 +236,7 @@ export class FileCache {
       }
     }
     found.sort((a, b) => a.usedMs - b.usedMs);
-    for (const { name, sizeBytes } of found) {
-      this.#entries.set(name, sizeBytes);
-      this.#sizeBytes += sizeBytes;
-    }
+    for (const { name, sizeBytes } of found) this.#enter(name, sizeBytes);
   }
 
   /** The folder of a name may not be there yet. */
@@ -222,8 +252,7 @@ export class FileCache {
   }
 
   #pathOf(name: string): string {
-    const hashAt = name.indexOf('-') + 1;
-    return `${this.#folder}/${name.slice(hashAt, hashAt + 2)}/${name}`;
+    return `${this.#folder}/${hashIn(name).slice(0, 2)}/${name}`;
   }
 }
 
@@ -239,6 +268,11 @@ function isIntact(stat: Stats, sizeBytes: number, isExecutable: boolean): boolea
 
 function nameOf(file: CachedFile): string {
   return `${digestKey(file.digest).replaceAll('/', '-')}${file.isExecutable ? 'x' : ''}`;
+}
+
+function hashIn(name: string): string {
+  const at = name.indexOf('-') + 1;
+  return name.slice(at, name.indexOf('-', at));
 }
 
 function sizeFromName(name: string): number | undefined {

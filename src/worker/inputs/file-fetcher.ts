@@ -1,16 +1,18 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type Digest, digestKey } from '../../digest/digest.ts';
-import { invariant, isKind, ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
+import { invariant, isKind, ReapiError, throwIfAborted } from '../../errors.ts';
 import { Semaphore } from '../../system/semaphore.ts';
 import { batchesOf } from '../batches.ts';
+import { diskFailure } from '../exhaustion.ts';
 import type { WorkerStore } from '../worker-store.ts';
+import type { Demand } from './demand.ts';
 import type { CachedFile, FileCache } from './file-cache.ts';
 
 /** A file an action needs, and where. */
 export interface WantedFile {
   readonly file: CachedFile;
-  /** Absolute paths; their directories exist. */
+  /** Absolute paths; their directories exist. None: it is only to be cached. */
   readonly targets: readonly string[];
 }
 
@@ -27,13 +29,18 @@ const MAX_ROUND_BYTES = 8 * 1024 * 1024;
 export class FileFetcher {
   readonly #cache: FileCache;
   readonly #transfers: Semaphore;
+  readonly #demand: Demand | undefined;
   /** Fetches under way by key of digest; they never reject: whoever waits looks again. */
   readonly #inFlight = new Map<string, Promise<void>>();
   readonly counters: FetchCounters = { filesFetched: 0, bytesFetched: 0 };
 
-  /** @param options.maxTransfers calls at a time, over all slots. */
-  constructor(cache: FileCache, options: { readonly maxTransfers: number }) {
+  /**
+   * @param options.maxTransfers calls at a time, over all slots.
+   * @param options.demand knows of every fetch while it lasts. Absent: nobody waits for these files.
+   */
+  constructor(cache: FileCache, options: { readonly maxTransfers: number; readonly demand?: Demand }) {
     this.#cache = cache;
+    this.#demand = options.demand;
     this.#transfers = new Semaphore(options.maxTransfers);
   }
 
@@ -43,6 +50,12 @@ export class FileFetcher {
    * @throws whatever the store or the disk throws; cancelled.
    */
   async fetch(wanted: readonly WantedFile[], store: WorkerStore, signal: AbortSignal): Promise<readonly Digest[]> {
+    if (wanted.length === 0) return [];
+    const fetchAll = (): Promise<readonly Digest[]> => this.#fetchAll(wanted, store, signal);
+    return this.#demand === undefined ? fetchAll() : this.#demand.during(fetchAll);
+  }
+
+  async #fetchAll(wanted: readonly WantedFile[], store: WorkerStore, signal: AbortSignal): Promise<readonly Digest[]> {
     const missing = new Map<string, Digest>();
     let rest = wanted;
     while (rest.length > 0 && missing.size === 0) {
@@ -226,8 +239,5 @@ function onDisk(write: () => void): void {
 }
 
 function diskError(error: unknown): ReapiError {
-  if (error instanceof ReapiError) return error;
-  return new ReapiError('unavailable', `the worker cannot write its file cache (${systemCode(error) ?? 'unknown'})`, {
-    cause: error,
-  });
+  return diskFailure('the worker cannot write its file cache', error);
 }

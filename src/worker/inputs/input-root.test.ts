@@ -50,7 +50,7 @@ describe('InputRoots', () => {
   });
   function make(digest: Digest, name = 'root', signal = never): Promise<MaterializedRoot> {
     mkdirSync(join(folder, name));
-    return roots.materialize(digest, join(folder, name), store, signal);
+    return roots.materialize(digest, join(folder, name), { store, patiently: (attempt) => attempt() }, signal);
   }
   const absent = (letter: string) => ({ hash: letter.repeat(64), sizeBytes: 5n });
 

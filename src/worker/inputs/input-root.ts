@@ -2,6 +2,8 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Digest, digestKey } from '../../digest/digest.ts';
 import { ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
+import { diskFailure } from '../exhaustion.ts';
+import type { Patience } from '../patience.ts';
 import type { WorkerStore } from '../worker-store.ts';
 import type { DirectoryCache } from './directory-cache.ts';
 import type { CachedFile, FileCache } from './file-cache.ts';
@@ -16,6 +18,13 @@ export interface MaterializedRoot {
   /** Every distinct input file, for `verify` after the run. */
   readonly files: readonly CachedFile[];
   readonly directories: number;
+}
+
+/** Where the blobs of an input root come from. */
+export interface InputSource {
+  readonly store: WorkerStore;
+  /** Tries again what fails because the store's server is away. */
+  readonly patiently: Patience;
 }
 
 /** Builds input roots out of hard links to cached files, fetching what is missing. */
@@ -37,14 +46,20 @@ export class InputRoots {
    * empty directories exist (R-CM-21), symlinks are as given (R-CM-11).
    * @throws missing-inputs with every absent blob (R-EX-43); invalid-argument for a bad tree; unavailable; cancelled.
    */
-  async materialize(digest: Digest, root: string, store: WorkerStore, signal: AbortSignal): Promise<MaterializedRoot> {
-    const tree = await readInputTree(digest, { store, cache: this.#directories }, this.#limits, signal);
+  async materialize(digest: Digest, root: string, source: InputSource, signal: AbortSignal): Promise<MaterializedRoot> {
+    const { store, patiently } = source;
+    const known = { store, cache: this.#directories };
+    const tree = await patiently(() => readInputTree(digest, known, this.#limits, signal));
     if (tree.missing.length > 0) {
-      const files = filesOf(tree).map((file) => file.digest);
-      throw missingInputs([...tree.missing, ...(await store.findMissing(distinct(files), signal))]);
+      const files = distinct(filesOf(tree).map((file) => file.digest));
+      throw missingInputs([...tree.missing, ...(await patiently(() => store.findMissing(files, signal)))]);
     }
-    const wanted = await this.#place(tree, root, signal);
-    const missing = await this.#fetcher.fetch(wanted, store, signal);
+    let wanted = await this.#place(tree, root, signal);
+    const missing = await patiently(() => {
+      // Another attempt needs only what the one before did not bring.
+      wanted = wanted.filter((file) => !onDisk(() => linkAll(this.#files, file)));
+      return this.#fetcher.fetch(wanted, store, signal);
+    });
     if (missing.length > 0) throw missingInputs(missing);
     return { files: filesOf(tree), directories: tree.directories.length };
   }
@@ -94,7 +109,7 @@ function want(wanted: Map<string, { file: CachedFile; targets: string[] }>, file
 }
 
 /** Distinct files of the tree. */
-function filesOf(tree: InputTree): CachedFile[] {
+export function filesOf(tree: InputTree): CachedFile[] {
   const files = new Map<string, CachedFile>();
   for (const { directory } of tree.directories) {
     for (const file of directory.files) files.set(keyOf(file), file);
@@ -124,8 +139,7 @@ function onDisk<T>(make: () => T): T {
     return make();
   } catch (error) {
     if (error instanceof ReapiError) throw error;
-    const code = systemCode(error) ?? 'unknown';
-    const kind = code === 'ENAMETOOLONG' ? 'invalid-argument' : 'unavailable';
-    throw new ReapiError(kind, `the input root cannot be made on this worker (${code})`, { cause: error });
+    if (systemCode(error) !== 'ENAMETOOLONG') throw diskFailure('the input root cannot be made on this worker', error);
+    throw new ReapiError('invalid-argument', 'a path in the input root is too long for this worker', { cause: error });
   }
 }

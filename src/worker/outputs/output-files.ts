@@ -5,6 +5,7 @@ import type { DigestFunction } from '../../digest/digest-function.ts';
 import { createHasher, digestOf } from '../../digest/hasher.ts';
 import { ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
 import type { ByteStream } from '../../system/byte-stream.ts';
+import { diskFailure } from '../exhaustion.ts';
 
 /** Bytes read at a time from large files; with it one read takes well under a millisecond. */
 const CHUNK_BYTES = 1024 * 1024;
@@ -102,6 +103,7 @@ function openForReading(path: string): number {
 export function unreadable(error: unknown): ReapiError {
   if (error instanceof ReapiError) return error;
   const code = systemCode(error) ?? 'unknown';
-  const kind = DOING_OF_ACTIONS.has(code) ? 'precondition' : 'unavailable';
-  return new ReapiError(kind, `an output cannot be read (${code})`, { cause: error });
+  const what = 'an output cannot be read';
+  if (!DOING_OF_ACTIONS.has(code)) return diskFailure(what, error);
+  return new ReapiError('precondition', `${what} (${code})`, { cause: error });
 }

@@ -2,6 +2,7 @@ import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ReapiError, systemCode, throwIfAborted } from '../../errors.ts';
+import { diskFailure } from '../exhaustion.ts';
 
 /** Longest name of a file system entry, in bytes, on every file system in use. */
 const MAX_NAME_BYTES = 255;
@@ -48,7 +49,7 @@ export function realInside(root: string, path: string, field: string): string | 
 /**
  * Makes the directories of outputs, one segment at a time, so that a symlink in the input tree cannot make us create
  * directories elsewhere (R-CM-20).
- * @throws invalid-argument: a parent is a file, or leads out of the root; unavailable; cancelled.
+ * @throws invalid-argument: a parent is a file, or leads out of the root; `diskFailure`; cancelled.
  */
 export async function makeParents(
   root: string,
@@ -95,9 +96,10 @@ function pathError(path: string, field: string, error: unknown): ReapiError {
   if (error instanceof ReapiError) return error;
   const code = systemCode(error) ?? 'unknown';
   if (code === 'ENAMETOOLONG') return wrong(path, field, 'is too long for this worker');
+  const what = `${field}: a path cannot be used on this worker`;
+  if (code !== 'EACCES') return diskFailure(what, error);
   // Without permission: the action has taken it away.
-  const kind = code === 'EACCES' ? 'precondition' : 'unavailable';
-  return new ReapiError(kind, `${field}: a path cannot be used on this worker (${code})`, { field, cause: error });
+  return new ReapiError('precondition', `${what} (${code})`, { field, cause: error });
 }
 
 function wrong(path: string, field: string, what: string): ReapiError {

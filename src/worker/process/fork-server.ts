@@ -15,14 +15,24 @@ import { ReapiError } from '../../errors.ts';
 
 const KIDS = '</proc/$$/task/$$/children';
 
+/**
+ * When memory is short the kernel should end a command rather than the worker, and with it all slots: so much more
+ * likely, of 1000. Raising it is always allowed; it is added to what the worker itself was given.
+ */
+const MEMORY_SACRIFICE = 300;
+
 const PREAMBLE = [
   'umask 022',
+  `read -r adj </proc/self/oom_score_adj&&adj=$((adj+${MEMORY_SACRIFICE}));[ "\${adj:-0}" -le 1000 ]||adj=1000`,
   'ulimit -c 0',
   'unset PWD OLDPWD',
   `(read -r _ <&3;kill -STOP $$;read -r self _ </proc/self/stat;read -r kids ${KIDS}
 for k in $kids;do [ "$k" = "$self" ]||{ kill -9 -$k;kill -9 $k;};done;kill -9 $$) </dev/null >/dev/null 2>&1 &`,
   '',
 ].join('\n');
+
+/** What a subshell does so before it becomes the command. */
+const SACRIFICE = '[ -z "$adj" ]||echo "$adj" >/proc/self/oom_score_adj';
 
 /** Longest line of the shell's answers; only a broken shell sends more. */
 const MAX_LINE_CHARS = 4096;
@@ -76,7 +86,7 @@ export class ForkServer {
     // Whoever does not wait for the start learns of a failure from the end.
     pending.started.promise.catch(() => undefined);
     const announce = `read -r k ${KIDS};[ "$k" ]||read -r k _ </proc/self/stat;echo "s \${k##* }"`;
-    this.#running().stdin?.write(`(${announce};${text})\nc=$?;times;echo "e $c"\n`);
+    this.#running().stdin?.write(`(${announce};${SACRIFICE};${text})\nc=$?;times;echo "e $c"\n`);
     return { started: pending.started.promise, ended: pending.ended.promise };
   }
 
