@@ -5,6 +5,7 @@ import { type DigestFlags, parseDigestArgument } from '../compose/operator/diges
 import { listBlob } from '../compose/operator/ls.ts';
 import type { Terminal } from '../compose/operator/terminal.ts';
 import { whyMiss } from '../compose/operator/why-miss.ts';
+import { addFleetCommands, type FleetSurroundings } from './fleet-commands.ts';
 import {
   type ConfigurationSurroundings,
   type ServerFlags,
@@ -12,12 +13,14 @@ import {
   withServerFlags,
 } from './load-configuration.ts';
 import { type Surroundings, untilStopped } from './run-role.ts';
+import { addSimulateCommand } from './simulate-command.ts';
 import { addStoreCommands, type StoreSurroundings } from './store-commands.ts';
 
 /** What commands for operators need of the process. */
 export interface OperatorSurroundings
   extends Terminal,
     StoreSurroundings,
+    FleetSurroundings,
     ConfigurationSurroundings,
     Pick<Surroundings, 'onStopSignal'> {}
 
@@ -28,16 +31,18 @@ type BlobFlags = ServerFlags & DigestFlags;
 /** Runs a command against the server that is meant, until it ends or is told to stop. */
 type Run = <T>(given: ServerFlags, command: (target: string, signal: AbortSignal) => Promise<T>) => Promise<T>;
 
-/** Adds `store`, `cat`, `ls`, `ac` and `why-miss`. @param fail makes the exit code a failure. */
+/** Adds `store`, `cat`, `ls`, `ac`, `why-miss`, and those about the fleet. @param fail makes the exit code a failure. */
 export function addOperatorCommands(program: Command, surroundings: OperatorSurroundings, fail: () => void): void {
   const run: Run = (given, command) => {
     const target = serverTarget(given, surroundings);
     return untilStopped(surroundings, (signal) => command(target, signal));
   };
   addStoreCommands(program, surroundings, fail);
+  addSimulateCommand(program, surroundings, fail);
   addCat(program, surroundings, run);
   addLs(program, surroundings, run, fail);
   addActionCommands(program, surroundings, run);
+  addFleetCommands(program, surroundings, fail);
 }
 
 function addCat(program: Command, terminal: Terminal, run: Run): void {

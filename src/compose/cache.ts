@@ -24,7 +24,7 @@ import type { Lifecycle } from '../system/lifecycle.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import { Semaphore } from '../system/semaphore.ts';
-import { NODE_PROPERTIES } from './execution.ts';
+import { NODE_PROPERTIES } from './scheduling.ts';
 import type { Stores } from './stores.ts';
 
 /** What the cache stands on. */

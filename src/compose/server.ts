@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { MissHistory } from '../action-cache/misses/miss-history.ts';
 import { missText } from '../action-cache/misses/miss-text.ts';
 import { adminMethods } from '../admin/admin-service.ts';
+import type { FleetPages } from '../admin/fleet-pages.ts';
 import { type Authorizer, OpenAuthorizer, ReadOnlyAuthorizer } from '../auth/authorizer.ts';
 import { ANONYMOUS, EMBEDDED_WORKER, type Principal } from '../auth/principal.ts';
 import { parseAddress } from '../config/address.ts';
@@ -21,6 +22,7 @@ import { createLog, type Log } from '../system/log.ts';
 import { Metrics } from '../system/metrics.ts';
 import { SystemRandom } from '../system/random.ts';
 import { RpcMetrics } from '../system/rpc-metrics.ts';
+import { removeStaleSocket } from '../system/stale-socket.ts';
 import { WebServer } from '../web/web-server.ts';
 import { createCache } from './cache.ts';
 import { startEmbeddedWorker } from './embedded-worker-role.ts';
@@ -88,7 +90,8 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
   const folder = await DataFolder.open(config.dataFolder);
   lifecycle.add('the data folder', () => folder.release());
   // First, so that whoever waits can see what for.
-  const httpAddress = await startWeb(ground);
+  let pages: FleetPages | undefined;
+  const httpAddress = await startWeb(ground, () => pages);
   const history = new MissHistory(clock, { maxActions: config.actionCache.missHistory });
   const { blobs, entries, control, bucketStats } = await openStores(folder, config, {
     ...{ ...ground, s3, signal: ground.starting },
@@ -102,34 +105,25 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
     misses: cache.explainer,
     renderMiss: missText,
   });
-  const execution = createExecution(config, {
+  const execution = await createExecution(config, {
     ...ground,
     ...access,
     blobs,
+    entries,
+    folder,
     cache,
     stopping: stopping.signal,
     onBroken: (error) => onBroken(ground, error),
   });
+  pages = execution.pages;
   const served: readonly Method[] = [
     ...cache.methods,
     ...execution.clientMethods,
     ...execution.workerMethods,
+    ...execution.operatorMethods,
     ...admin,
   ];
-  const methods = withMeta(health, served);
-  const rpcMetrics = new RpcMetrics(
-    metrics,
-    methods.map(({ path }) => path),
-  );
-  const transports: GrpcJsServer[] = [];
-  const open = (principal: Principal): GrpcJsServer => {
-    const transport = createTransport(ground, methods, principal, rpcMetrics);
-    transports.push(transport);
-    return transport;
-  };
-  metrics.gauge({ name: 'gantry_connections', help: 'Open gRPC connections.' }, () =>
-    transports.reduce((sum, { connections }) => sum + connections, 0),
-  );
+  const { transports, open } = createTransports(ground, withMeta(health, served));
   // Side by side: after a restart clients are let in again while the worker still starts.
   const worker = roles.hasWorker
     ? startEmbeddedWorker(config, { ...ground, folder, open: () => open(EMBEDDED_WORKER) })
@@ -146,6 +140,25 @@ async function assemble(ground: Ground, roles: ServerRoles): Promise<RunningRole
     notes: notesOf(config),
   };
   return runningRole(ground, transports, ready, embedded?.kill);
+}
+
+/** Makes transports for the same methods, each for a principal of its own. */
+function createTransports(ground: Ground, methods: readonly Method[]) {
+  const { metrics } = ground;
+  const rpcMetrics = new RpcMetrics(
+    metrics,
+    methods.map(({ path }) => path),
+  );
+  const transports: GrpcJsServer[] = [];
+  const open = (principal: Principal): GrpcJsServer => {
+    const transport = createTransport(ground, methods, principal, rpcMetrics);
+    transports.push(transport);
+    return transport;
+  };
+  metrics.gauge({ name: 'gantry_connections', help: 'Open gRPC connections.' }, () =>
+    transports.reduce((sum, { connections }) => sum + connections, 0),
+  );
+  return { transports, open };
 }
 
 function runningRole(
@@ -218,17 +231,21 @@ function createTransport(
 async function listen({ config }: Ground, transport: GrpcJsServer): Promise<string> {
   const address = parseAddress(config.listen.grpc);
   invariant(address !== undefined, 'the schema checks addresses');
+  if (address.kind === 'unix') await removeStaleSocket(address.path);
   const port = await transport.listen(config.listen.grpc);
   if (address.kind === 'unix') return `unix:${address.path}`;
   return hostAndPort({ address: address.host, port });
 }
 
-async function startWeb({ config, metrics, health, log, lifecycle, progress, stopping }: Ground): Promise<string> {
+async function startWeb(
+  { config, metrics, health, log, lifecycle, progress, stopping }: Ground,
+  fleet: () => FleetPages | undefined,
+): Promise<string> {
   const address = parseAddress(config.listen.http);
   invariant(address?.kind === 'tcp', 'the schema checks addresses');
   const notReadyReason = (): string | undefined =>
     health.isServing('') === true ? undefined : stopping.signal.aborted ? 'the server is stopping' : progress.text;
-  const web = new WebServer({ notReadyReason, metrics, log });
+  const web = new WebServer({ notReadyReason, metrics, log, fleet });
   lifecycle.add('HTTP', () => web.close());
   return web.listen(address);
 }

@@ -78,7 +78,7 @@ export const CONNECT_DEFAULTS: ConnectOptions = {
   maxReceiveMessageBytes: 16 * 1024 * 1024,
   keepaliveIntervalMs: 20_000,
   keepaliveTimeoutMs: 20_000,
-  maxReconnectBackoffMs: 2_000,
+  maxReconnectBackoffMs: 1_000,
   clock: new SystemClock({ unref: true }),
 };
 

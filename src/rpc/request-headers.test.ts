@@ -47,6 +47,15 @@ describe('requestMetadataOf', () => {
     assert.equal(requestMetadataOf(headersOf({ [V2]: Buffer.from([0x0a, 0xff]).toString('base64') })), undefined);
     assert.equal(requestMetadataOf(headersOf({ [V2]: Buffer.from([0xff]).toString('base64') })), undefined);
   });
+
+  it('is undefined for far too much: it is kept with every operation that waits', () => {
+    const read = (targetId: string) => {
+      const bytes = RequestMetadata.encode(RequestMetadata.fromPartial({ targetId })).finish();
+      return requestMetadataOf(headersOf({ [V2]: Buffer.from(bytes).toString('base64') }));
+    };
+    assert.equal(read('x'.repeat(16_000))?.targetId.length, 16_000);
+    assert.equal(read('x'.repeat(17_000)), undefined);
+  });
 });
 
 describe('headerText', () => {

@@ -7,11 +7,14 @@ const REQUEST_METADATA_HEADERS = [
   'google.devtools.remoteexecution.v1test.requestmetadata-bin',
 ];
 
-/** What the build tool says of itself; undefined if it says nothing, or nothing that decodes (R-XC-01). */
+/** Kept with every unfinished operation. Real ones have hundreds of bytes, with long labels a few thousand. */
+const MAX_REQUEST_METADATA_BYTES = 16 * 1024;
+
+/** What the build tool says of itself; undefined if it says nothing, nothing that decodes, or far too much (R-XC-01). */
 export function requestMetadataOf(headers: Metadata): RequestMetadata | undefined {
   for (const name of REQUEST_METADATA_HEADERS) {
     const [value] = headers.get(name);
-    if (!Buffer.isBuffer(value)) continue;
+    if (!Buffer.isBuffer(value) || value.length > MAX_REQUEST_METADATA_BYTES) continue;
     try {
       return RequestMetadata.decode(value);
     } catch {

@@ -1,6 +1,7 @@
 import fastify, { type FastifyInstance } from 'fastify';
 import { ReapiError } from '../errors.ts';
 import type { Log } from '../system/log.ts';
+import { addFleetRoutes, type FleetPages } from './fleet-routes.ts';
 
 /** What the pages show. */
 export interface WebViews {
@@ -8,6 +9,8 @@ export interface WebViews {
   readonly notReadyReason: () => string | undefined;
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
   readonly log: Log;
+  /** Undefined until the scheduler runs. Absent: there is none. */
+  readonly fleet?: () => FleetPages | undefined;
 }
 
 /** Bounds of a request: probes and scrapers need very little. */
@@ -18,7 +21,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 /**
  * HTTP for whoever operates the server: `/livez` (the process answers), `/readyz` (it takes work; 503 with the reason
- * otherwise) and `/metrics`. GET and HEAD only; everything is plain text.
+ * otherwise) and `/metrics` as plain text, and what `/api/v1/` has as JSON. GET and HEAD only: nothing here changes anything.
  */
 export class WebServer {
   readonly #app: FastifyInstance;
@@ -57,6 +60,7 @@ export class WebServer {
       const text = await views.metrics.text();
       return reply.type(views.metrics.contentType).send(text);
     });
+    if (views.fleet !== undefined) addFleetRoutes(app, views.fleet, views.log);
     app.setNotFoundHandler((_request, reply) => reply.code(404).type('text/plain').send('not found\n'));
     app.setErrorHandler((error: { statusCode?: number }, request, reply) => {
       const status = error.statusCode ?? 500;
