@@ -1,41 +1,40 @@
+import { actionKeyText } from '../../src/digest/action-key.ts';
 import type { SchedulerOptions } from '../../src/execution/scheduler/options.ts';
-import type { Model, ModelLease, ModelOperation, ModelSlot, ModelTask } from './model.ts';
-import { canRun, type SimEffect, type SimEvent, type SimResult } from './vocabulary.ts';
+import { check } from './law.ts';
+import type { Model } from './model.ts';
+import { fits, type ModelLease, type ModelOperation, type ModelSlot, type ModelTask } from './model-parts.ts';
+import { StartLaws } from './start-laws.ts';
+import type { SimEffect, SimEvent, SimResult, SimSync } from './vocabulary.ts';
 
-/** A law that does not hold. */
-export class Violation extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'Violation';
-  }
-}
-
-function check(holds: boolean, message: string): asserts holds {
-  if (!holds) throw new Violation(message);
-}
+/** How much longer than it may a task waits for a pool at most, as not every one is looked at by itself. */
+const LOOK_MS = 1_000;
 
 type Orders = Extract<SimEffect, { type: 'orders' }>;
 type Finish = Extract<SimEffect, { type: 'finish' }>;
+type Of<Type> = Extract<SimEffect, { type: Type }>;
 
 /**
  * The laws of the scheduler, checked after every event from outside:
  *
- * - a lease goes to a slot that satisfies it, serves its instance name, is not drained and wants work;
- * - a slot holds one lease: none is displaced, taken away or started again while it runs and is wanted;
+ * - a slot holds one lease: none is displaced, taken away or started again while it runs and is wanted; work of a former
+ *   server goes on during the grace of adoption, and is told to stop at its end if nobody asked for it;
  * - an action that may merge has one task, besides one being recorded, and every operation gets the result of its own task;
- * - an operation is finished once, for a reason that happened; nothing is said about it afterwards;
- * - nothing waits while a slot that fits polls, and the better priority goes first (but for nodes a task avoids after a fault);
- * - attempts count up one by one to their limit; a lease is sent again no more often than the limit says;
- * - silence, abandonment and unanswered records have ended by their time;
- * - every sync is answered exactly once; other orders reach polling slots only, and bring work.
+ * - an operation is finished once, for a reason that happened, with all its attempts; it is told every change of its stage;
+ * - attempts end as their causes say: retries by cause to their limits, one on the largest machines, quarantine, isolation;
+ * - nothing waits while a slot that fits polls (but for nodes a task avoids, and for what is kept for others);
+ * - silence, abandonment, unanswered records and empty pools have ended by their time;
+ * - every sync is answered exactly once; other orders reach polling slots only, and bring work or tell to exit;
+ * - what `StartLaws` says of new leases.
  */
 export class Invariants {
   readonly #model: Model;
   readonly #options: SchedulerOptions;
+  readonly #starts: StartLaws;
 
   constructor(model: Model, options: SchedulerOptions) {
     this.#model = model;
     this.#options = options;
+    this.#starts = new StartLaws(model, options);
   }
 
   /** One event, which the model has noted already, and what the scheduler answered. @throws Violation */
@@ -43,152 +42,224 @@ export class Invariants {
     let answers = 0;
     for (const effect of effects) {
       if (effect.type === 'orders') {
-        const isAnswer = event.type === 'sync' && event.slot === effect.slot;
-        if (isAnswer) answers++;
-        this.#orders(effect, isAnswer, nowMs);
-      } else if (effect.type === 'stage') this.#stage(effect, event);
-      else if (effect.type === 'record') this.#record(effect, nowMs);
-      else if (effect.type === 'finish') this.#finish(effect, event, nowMs);
+        const answered = event.type === 'sync' && event.slot === effect.slot ? event : undefined;
+        if (answered !== undefined) answers++;
+        this.#orders(effect, answered, nowMs);
+      } else if (effect.type === 'stage') this.#live(effect.operation).told = effect.stage;
+      else if (effect.type === 'record') this.#record(effect);
+      else if (effect.type === 'finish') this.#finish(effect, nowMs);
+      else if (effect.type === 'notice') this.#notice(effect, nowMs);
     }
-    if (event.type === 'recorded') this.#endUnwaited(event.lease);
     check(answers === (event.type === 'sync' ? 1 : 0), `a sync was answered ${answers} times`);
-    this.#nothingWaits();
-    this.#nothingIsLate(nowMs);
+    this.#nothingIsMissing();
+    for (const task of this.#model.tasks.tasks) this.#isInTime(task, nowMs);
+    if (event.type === 'submit') this.#isBounded(event.operation);
+    if (!this.#model.isReuniting(nowMs)) this.#nothingWaits();
   }
 
   /** After the end of all faults. @throws Violation */
   atRest(): void {
-    for (const operation of this.#model.operations.values()) {
-      check(operation.isFinished, `operation ${operation.name} never ended, its task is ${operation.task.state}`);
+    for (const { isFinished, name, task } of this.#model.operations.values()) {
+      check(isFinished, `operation ${name} never ended, its task is ${task.state}`);
     }
-    for (const slot of this.#model.slots.values()) {
-      check(slot.lease === undefined, `slot ${slot.name} still holds ${slot.lease?.id}`);
+    for (const { name, lease } of this.#model.fleet.slots.values()) {
+      check(lease === undefined, `slot ${name} still holds ${lease?.id}`);
     }
   }
 
-  #orders(orders: Orders, isAnswer: boolean, nowMs: number): void {
-    const slot = this.#model.slots.get(orders.slot);
+  #orders(orders: Orders, answered: SimSync | undefined, nowMs: number): void {
+    const { hold } = orders;
+    const slot = this.#model.fleet.slots.get(orders.slot);
     if (slot === undefined) {
-      check(isAnswer && orders.hold === undefined, `orders for the unknown slot ${orders.slot}`);
+      check(answered !== undefined && hold === undefined, `orders for the unknown slot ${orders.slot}`);
       return;
     }
-    check(isAnswer || (slot.isPolling && orders.hold !== undefined), `orders for ${slot.name}, which does not poll`);
-    const { lease } = slot;
-    if (orders.hold?.lease === lease?.id) {
-      if (lease !== undefined) this.#sentAgain(lease);
-    } else {
-      if (lease !== undefined && lease.task.state === 'leased') {
-        check(!this.#model.isRunning(slot, lease), `${lease.id} runs on ${slot.name} and was displaced`);
-      }
-      slot.lease = orders.hold === undefined ? undefined : this.#leaseOf(orders.hold, slot);
+    if (answered !== undefined && this.#model.isStale) {
+      check(hold === undefined && !orders.waits, `the former process of ${slot.name} is told something`);
+      return;
     }
-    slot.isPolling = orders.hold === undefined && orders.waits;
-    if (orders.hold !== undefined) slot.lastHeardMs = nowMs;
+    const isNews = hold !== undefined || orders.exits === true;
+    check(answered !== undefined || (slot.isPolling && isNews), `orders for ${slot.name}, which does not poll`);
+    if (orders.exits === true) this.#exits(slot, orders);
+    if (slot.lease !== undefined) this.#goesOn(slot, slot.lease, hold);
+    else if (hold !== undefined) this.#starts.check(hold, slot, nowMs);
+    if (answered !== undefined && hold === undefined) this.#waits(orders, slot, answered);
+    slot.isPolling = hold === undefined && orders.waits;
   }
 
-  #sentAgain(lease: ModelLease): void {
-    if (lease.sends > 0 || !lease.isConfirmed) lease.sends++;
-    const limit = this.#options.maxResends + 1;
-    check(lease.sends <= limit, `${lease.id} was sent ${lease.sends} times, the limit is ${limit}`);
+  #exits(slot: ModelSlot, { hold }: Orders): void {
+    check(hold === undefined && slot.lease === undefined, `${slot.name} holds something and is told to exit`);
+    check(slot.canExit && this.#model.fleet.isTerminating(slot), `${slot.name} is told to exit`);
   }
 
-  #leaseOf(hold: NonNullable<Orders['hold']>, slot: ModelSlot): ModelLease {
-    const { madeBy, action } = hold.work;
-    const task = this.#model.tasks.get(madeBy);
-    check(task !== undefined, `${hold.lease} is for ${madeBy}, which has no task of its own`);
-    check(canRun(slot.offer, action), `${slot.name} does not satisfy ${hold.lease}`);
-    const known = this.#model.leases.get(hold.lease);
-    if (known !== undefined) {
-      check(known.slot === slot.name && this.#model.isRunning(slot, known), `${known.id} came back on another slot`);
-      task.state = 'leased';
-      return known;
+  #goesOn(slot: ModelSlot, lease: ModelLease, hold: Orders['hold']): void {
+    if (lease.id === '' && hold !== undefined) {
+      lease.id = hold.lease;
+      this.#model.tasks.leases.set(lease.id, lease);
     }
-    check(!this.#model.drained.has(slot.node), `${slot.name} is drained and got ${hold.lease}`);
-    check(!slot.prefersIdle, `${slot.name} prefers to be idle and got ${hold.lease}`);
-    check(hold.attempt === task.attempts + 1, `attempt ${hold.attempt} of ${madeBy} follows ${task.attempts}`);
-    check(hold.attempt <= this.#options.maxAttempts, `attempt ${hold.attempt} of ${madeBy} is above the limit`);
-    this.#goesFirst(task, slot);
-    task.attempts = hold.attempt;
-    task.state = 'leased';
-    const lease = { id: hold.lease, task, slot: slot.name, attempt: hold.attempt, isConfirmed: false, sends: 1 };
-    this.#model.leases.set(lease.id, lease);
-    return lease;
+    const isWanted = `${lease.id || 'what it runs'} has to go on on ${slot.name}`;
+    check(hold?.lease === lease.id, `${isWanted}, which is told ${hold?.lease ?? 'to hold nothing'}`);
+    check(hold.work?.madeBy === lease.task.madeBy, `${isWanted} for ${lease.task.madeBy}, not ${hold.work?.madeBy}`);
+    check(hold.attempt === lease.attempt, `${isWanted} as attempt ${lease.attempt}, not ${hold.attempt}`);
   }
 
-  #goesFirst(task: ModelTask, slot: ModelSlot): void {
-    const priority = this.#model.priorityOf(task);
-    for (const other of this.#model.queued()) {
-      if (other === task || other.faultyNodes.has(slot.node) || !canRun(slot.offer, other.action)) continue;
-      const theirs = this.#model.priorityOf(other);
-      const isFirst = priority < theirs || (priority === theirs && task.arrival < other.arrival);
-      check(isFirst, `${slot.name} got ${task.id} before ${other.id}`);
+  #waits({ waits, exits }: Orders, slot: ModelSlot, { holding, prefersIdle }: SimSync): void {
+    const isExecuting = holding !== undefined && holding.completed === undefined;
+    const isLeaving = slot.canExit && this.#model.fleet.isTerminating(slot);
+    check((exits ?? false) === isLeaving, `${slot.name} is ${isLeaving ? 'not ' : ''}told to exit`);
+    const mayWait = !isExecuting && !prefersIdle && !isLeaving;
+    check(waits === mayWait, `the call of ${slot.name} is ${waits ? '' : 'not '}kept open`);
+  }
+
+  #record({ lease: id, key, work, result }: Of<'record'>): void {
+    const { records } = this.#model.expected;
+    const known = this.#model.tasks.leases.get(id);
+    const lease = known ?? [...records].find((other) => other.id === '');
+    check(lease !== undefined && records.delete(lease), `the result of ${id} is recorded`);
+    if (lease.id === '') {
+      lease.id = id;
+      this.#model.tasks.leases.set(id, lease);
     }
-  }
-
-  #stage({ operation: name, stage }: Extract<SimEffect, { type: 'stage' }>, event: SimEvent): void {
-    const operation = this.#live(name);
-    const { task } = operation;
-    if (stage === 'queued' && task.state === 'leased') {
-      for (const slot of this.#model.slots.values()) {
-        if (slot.lease?.task !== task) continue;
-        check(this.#mayBeLost(slot, slot.lease, event), `${slot.lease.id} was lost without a cause`);
-        slot.lease = undefined;
-      }
-      task.state = 'queued';
-    }
-    // `executing` comes before the orders of the same step, which carry the lease.
-    if (stage === 'executing' && task.state === 'queued') task.state = 'leased';
-  }
-
-  #mayBeLost(slot: ModelSlot, lease: ModelLease, event: SimEvent): boolean {
-    return event.type === 'sync' && event.slot === slot.name && !this.#model.isRunning(slot, lease);
-  }
-
-  #record({ lease: id, result }: Extract<SimEffect, { type: 'record' }>, nowMs: number): void {
-    const lease = this.#model.leases.get(id);
-    check(lease !== undefined, `a result is recorded for the unknown ${id}`);
     const { task } = lease;
-    check(isResultOf(result, task), `${id} records the result of ${result.madeBy}`);
-    check(task.state === 'leased' || task.state === 'queued', `${task.id} is ${task.state} and is recorded`);
-    check(!result.isFault, `${id} records a fault of its worker`);
-    task.state = 'recording';
-    task.recordedAtMs = nowMs;
-    for (const slot of this.#model.slots.values()) if (slot.lease?.task === task) slot.lease = undefined;
+    check(isResultOf(result, task), `${id} records the result of ${result.lease}`);
+    check(work?.madeBy === task.madeBy, `${id} is recorded for ${work?.madeBy} instead of ${task.madeBy}`);
+    check(key.action.hash === task.action.key.action.hash, `${id} is recorded under another key`);
   }
 
-  #finish({ operation: name, outcome }: Finish, event: SimEvent, nowMs: number): void {
+  #finish({ operation: name, outcome, attempts }: Finish, nowMs: number): void {
     const operation = this.#live(name);
     const { task } = operation;
-    if (outcome.type === 'result') {
-      check(isResultOf(outcome.result, task), `${name} got the result of ${outcome.result.madeBy}`);
-      if (outcome.result.isFault) check(task.attempts === this.#options.maxAttempts, `${name} got a fault too early`);
-      else check(task.state === 'recording' && this.#isRecorded(task, event, nowMs), `${name} ended before its record`);
-    } else if (outcome.error.kind === 'cancelled') {
-      const isAbandoned = nowMs >= (operation.detachedAtMs ?? Number.NaN) + this.#options.abandonAfterMs;
-      check(operation.isCancelled || isAbandoned, `${name} was cancelled by nobody`);
-    } else if (outcome.error.kind === 'no-such-platform') {
-      check(nowMs >= this.#options.platformGraceMs, `${name} was refused during the start-up grace`);
-      check(!this.#isServed(task), `${name} was refused although a worker can run it`);
+    if (operation.refusal === undefined) {
+      const numbers = attempts.map(({ attempt }) => attempt).join();
+      const made = task.leases.map(({ attempt }) => attempt).join();
+      check(numbers === made, `${name} ended with the attempts ${numbers} instead of ${made}`);
     }
-    operation.isFinished = true;
-    task.operations.delete(operation);
-    if (task.operations.size === 0 && task.state !== 'recording') this.#model.end(task);
-    if (task.operations.size === 0 && outcome.type === 'result') this.#model.end(task);
+    if (outcome.type === 'result') this.#hasResult(operation, outcome.result, nowMs);
+    else this.#hasReason(operation, outcome.error.kind, nowMs);
+    this.#model.expected.abandoned.delete(name);
+    this.#model.finish(operation, outcome.type === 'failed' && outcome.error.kind === 'cancelled');
   }
 
-  /** A result that was recorded for nobody. */
-  #endUnwaited(id: string): void {
-    const task = this.#model.leases.get(id)?.task;
-    if (task?.state === 'recording' && task.operations.size === 0) this.#model.end(task);
+  #hasResult(operation: ModelOperation, result: SimResult, nowMs: number): void {
+    const { name, task } = operation;
+    check(isResultOf(result, task), `${name} got the result of ${result.lease}`);
+    if (task.state === 'kept') return;
+    const { doom, fallback } = task;
+    if (doom === undefined && fallback !== undefined && fallback.result === result) {
+      this.#isUnserved(operation, 'unavailable', nowMs);
+      return;
+    }
+    const isDue = doom !== undefined && 'result' in doom && doom.result === result;
+    check(isDue, `${name} got the result of ${result.lease} while its task is ${task.state}`);
   }
 
-  #isRecorded(task: ModelTask, event: SimEvent, nowMs: number): boolean {
-    if (event.type === 'recorded') return this.#model.leases.get(event.lease)?.task === task;
-    return nowMs >= (task.recordedAtMs ?? Number.NaN) + this.#options.recordTimeoutMs;
+  #hasReason(operation: ModelOperation, kind: string, nowMs: number): void {
+    const { name, task, refusal, isCancelled, detachedAtMs } = operation;
+    // Whatever else was due in the same step may have come first.
+    if (operation.isAbandoned) return;
+    if (refusal !== undefined) {
+      check(kind === refusal, `${name} was refused as ${kind} instead of ${refusal}`);
+      return;
+    }
+    const { doom } = task;
+    if (kind === 'cancelled') {
+      const isAbandoned = nowMs >= (detachedAtMs ?? Number.NaN) + this.#options.abandonAfterMs;
+      check(isCancelled || isAbandoned, `${name} was cancelled by nobody`);
+    } else if (doom !== undefined) {
+      check('kinds' in doom && doom.kinds.some((due) => due === kind), `${name} ended as ${kind}`);
+    } else if (kind === 'queue-full') {
+      const { length } = this.#model.tasks.queued();
+      check(length > this.#options.maxQueuedTasks && task.leases.length === 0, `the queue is not full for ${name}`);
+    } else this.#isUnserved(operation, kind, nowMs);
   }
 
-  #isServed(task: ModelTask): boolean {
-    return [...this.#model.slots.values()].some((slot) => canRun(slot.offer, task.action));
+  #isUnserved({ name, task }: ModelOperation, kind: string, nowMs: number): void {
+    check(kind === 'no-such-platform' || kind === 'unavailable', `${name} ended as ${kind}`);
+    check(task.state === 'queued', `${name} ended as ${kind} while its task is ${task.state}`);
+    const served = this.#model.fleet.served(task);
+    if (served === 'configured') {
+      const { waitMs, sinceMs } = this.#model.fleet.patience(task);
+      // A pool that fell empty in this very step may have been given up before.
+      check(nowMs >= sinceMs + waitMs || sinceMs === nowMs, `${name} waited for a pool for less than ${waitMs} ms`);
+      return;
+    }
+    check(!this.#model.isStarting(nowMs), `${name} was refused during the start-up grace`);
+    check(served === 'none', `${name} was refused although a worker can run it`);
+  }
+
+  #notice({ notice }: Of<'notice'>, nowMs: number): void {
+    const { expected, quarantine } = this.#model;
+    if (notice.kind === 'node-isolated') check(expected.isolated.delete(notice.node), `${notice.node} was isolated`);
+    if (notice.kind === 'adopted') check(expected.adopted.delete(notice.slot), `${notice.slot} was adopted`);
+    if (notice.kind === 'orphan-stopped') {
+      expected.stopped.delete(notice.slot);
+      check(expected.mayBeStopped.has(notice.slot), `work of ${notice.slot} was stopped`);
+    }
+    if (notice.kind !== 'action-quarantined') return;
+    const text = actionKeyText(notice.key);
+    const at = expected.quarantined.indexOf(text);
+    check(at >= 0, `${text} was quarantined`);
+    expected.quarantined.splice(at, 1);
+    quarantine.set(text, nowMs + this.#options.retries.quarantineMs);
+  }
+
+  #nothingIsMissing(): void {
+    const { expected } = this.#model;
+    for (const { id, task } of expected.records) check(false, `the result of ${id} for ${task.id} was not recorded`);
+    for (const node of expected.isolated) check(false, `${node} failed differently and was not isolated`);
+    for (const slot of expected.adopted) check(false, `nobody was told that work of ${slot} goes on`);
+    for (const name of expected.abandoned) check(false, `${name} was not abandoned in time`);
+    for (const slot of expected.stopped) check(false, `nobody was told that work of ${slot} was stopped`);
+  }
+
+  /** Whatever has a deadline has met it, and everybody knows where it is. */
+  #isInTime(task: ModelTask, nowMs: number): void {
+    check(task.doom === undefined, `${task.id} had to end in this step, and is ${task.state}`);
+    const stage = task.state === 'queued' ? 'queued' : 'executing';
+    for (const { name, told } of task.operations) {
+      check(task.state !== 'kept', `${name} waits for a result that is there`);
+      check(told === stage, `${name} was told that it is ${told}, and its task is ${task.state}`);
+    }
+    if (task.state === 'queued') this.#isServedInTime(task, nowMs);
+    else task.absentSinceMs = Number.POSITIVE_INFINITY;
+  }
+
+  #isServedInTime(task: ModelTask, nowMs: number): void {
+    const served = this.#model.fleet.served(task);
+    task.absentSinceMs = served === 'configured' ? Math.min(task.absentSinceMs, nowMs) : Number.POSITIVE_INFINITY;
+    if (served === 'configured') {
+      const { waitMs, sinceMs } = this.#model.fleet.patience(task);
+      check(
+        nowMs <= Math.max(task.absentSinceMs, sinceMs) + waitMs + LOOK_MS,
+        `${task.id} waits longer than its pools allow`,
+      );
+    }
+    check(served !== 'none' || this.#model.isStarting(nowMs - 1), `${task.id} waits for a worker that nobody has`);
+  }
+
+  #isBounded(name: string): void {
+    const operation = this.#model.operations.get(name);
+    const { maxOperations, maxQueuedTasks } = this.#options;
+    check(this.#model.unfinished <= maxOperations, `there are ${this.#model.unfinished} operations`);
+    if (operation === undefined || operation.isFinished) return;
+    check(operation.refusal === undefined, `${name} was not refused as ${operation.refusal}`);
+    const { state, madeBy } = operation.task;
+    const isNew = state === 'queued' && madeBy === name;
+    check(!isNew || this.#model.tasks.queued().length <= maxQueuedTasks, `${name} was queued above the limit`);
+  }
+
+  #nothingWaits(): void {
+    const queued = this.#model.tasks.queued();
+    if (queued.length === 0) return;
+    for (const slot of this.#model.fleet.slots.values()) {
+      if (!slot.isPolling || !this.#model.fleet.isOpen(slot)) continue;
+      for (const task of queued) {
+        if (!fits(task, slot.offer) || !this.#starts.hasRoom(task, slot)) continue;
+        if (this.#starts.mayBeKept(task, slot, queued)) continue;
+        const isAvoided = task.faultyNodes.has(slot.node.name) && this.#model.fleet.hasOtherNode(task);
+        check(isAvoided, `${task.id} waits while ${slot.name} polls`);
+      }
+    }
   }
 
   #live(name: string): ModelOperation {
@@ -197,35 +268,10 @@ export class Invariants {
     check(!operation.isFinished, `operation ${name} was finished before`);
     return operation;
   }
-
-  #nothingWaits(): void {
-    const queued = this.#model.queued();
-    if (queued.length === 0) return;
-    for (const slot of this.#model.slots.values()) {
-      if (!slot.isPolling || this.#model.drained.has(slot.node)) continue;
-      const waits = queued.find((task) => canRun(slot.offer, task.action) && !task.faultyNodes.has(slot.node));
-      check(waits === undefined, `${waits?.id} waits while ${slot.name} polls`);
-    }
-  }
-
-  #nothingIsLate(nowMs: number): void {
-    const { abandonAfterMs, recordTimeoutMs } = this.#options;
-    for (const { id, slot, attempt, task } of this.#model.expired) {
-      const isStuck = task.state === 'leased' && task.attempts === attempt;
-      check(!isStuck, `${slot} is silent and keeps ${id}`);
-    }
-    for (const task of this.#model.tasks.values()) {
-      const isLate = task.state === 'recording' && nowMs >= (task.recordedAtMs ?? Number.NaN) + recordTimeoutMs;
-      if (isLate && task.operations.size === 0) this.#model.end(task);
-      else check(!isLate, `${task.id} is still being recorded`);
-      for (const { detachedAtMs, name } of task.operations) {
-        check(!(nowMs >= (detachedAtMs ?? Number.NaN) + abandonAfterMs), `${name} was not abandoned in time`);
-      }
-    }
-  }
 }
 
 /** A worker that knows no lease ids may report an earlier run of the same action: nothing tells them apart. */
 function isResultOf(result: SimResult, task: ModelTask): boolean {
-  return result.madeBy === task.id || (result.isPlain && result.action === task.action.key.action.hash);
+  if (result.isPlain) return result.action === task.action.key.action.hash;
+  return task.leases.some(({ id }) => id === result.lease);
 }

@@ -1,17 +1,33 @@
 import { ReapiError } from '../../src/errors.ts';
-import type { LeaseOrder, Scheduler } from '../../src/execution/scheduler/events.ts';
+import type { LeaseOrder, Notice } from '../../src/execution/scheduler/events.ts';
 import type { SchedulerOptions } from '../../src/execution/scheduler/options.ts';
+import type { ViewedScheduler } from '../../src/execution/scheduler/scheduler.ts';
+import { brief } from './brief.ts';
 import { Invariants } from './invariants.ts';
-import { Model } from './model.ts';
+import { Model, type WorldFacts } from './model.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { Timeline } from './timeline.ts';
-import type { SimEffect, SimEvent, SimOffer, SimResult, SimWork } from './vocabulary.ts';
+import { ViewLaws } from './view-laws.ts';
+import type { SimEffect, SimEvent, SimResult, SimSync, SimWork } from './vocabulary.ts';
 
 /** How many events the account of a failure shows. */
-const HISTORY_LENGTH = 40;
+const HISTORY_LENGTH = 60;
+
+/** The view is looked at after so many events. */
+const STEPS_PER_LOOK = 16;
 
 /** What a call of a slot is answered with. */
-export type Reply = (hold: LeaseOrder<SimWork> | undefined) => void;
+export interface Answer {
+  readonly hold?: LeaseOrder<SimWork>;
+  readonly exits?: boolean;
+}
+
+/** A call of a slot that is open. */
+export interface Call {
+  readonly reply: (answer: Answer) => void;
+  /** The connection ended without an answer. */
+  readonly broken: () => void;
+}
 
 /** Rates of what goes wrong in the host; all between 0 and 1, none while `isCalm`. */
 export interface HostFaults {
@@ -20,65 +36,147 @@ export interface HostFaults {
   readonly recordHangs: number;
 }
 
-/** Owns the scheduler as the real host does: performs effects, keeps polls open, ticks. Checks the laws after each event. */
-export class SimHost {
+/** A scheduler with a life of its own: what it is told, it forgets when the server is killed. */
+interface Life {
+  readonly scheduler: ViewedScheduler<SimWork, SimResult>;
   readonly model: Model;
   readonly invariants: Invariants;
+  readonly viewLaws: ViewLaws;
+}
+
+/** Makes a scheduler with these options. */
+export type Start = (options: SchedulerOptions) => ViewedScheduler<SimWork, SimResult>;
+
+/**
+ * Owns the scheduler as the real host does: performs effects, keeps polls open, ticks. Checks the laws after each event. It can be killed
+ * and started again, and it can stand still for a while: then everything that comes has to wait.
+ */
+export class SimHost {
   /** Events so far. */
   steps = 0;
   /** Called when an operation is finished. */
   onFinished: (operation: string, hasResult: boolean) => void = () => undefined;
-  readonly #scheduler: Scheduler<SimWork, SimResult>;
+  /** Called when an operator should know something. */
+  onNotice: (notice: Notice) => void = () => undefined;
+  readonly #start: Start;
   readonly #timeline: Timeline;
   readonly #random: SeededRandom;
   readonly #faults: HostFaults;
-  readonly #polls = new Map<string, { readonly reply: Reply }>();
-  readonly #history: string[] = [];
+  readonly #facts: WorldFacts;
+  readonly #options: SchedulerOptions;
+  readonly #polls = new Map<string, Call>();
+  readonly #history: { readonly nowMs: number; readonly event: SimEvent; readonly effects: readonly SimEffect[] }[] =
+    [];
+  #life: Life;
+  #lives = 0;
+  #isDown = false;
+  #pausedUntilMs = 0;
   #wakeMs: number | undefined;
 
   constructor(
-    scheduler: Scheduler<SimWork, SimResult>,
+    start: Start,
     world: { readonly timeline: Timeline; readonly random: SeededRandom; readonly faults: HostFaults },
-    offers: ReadonlyMap<unknown, SimOffer>,
+    facts: WorldFacts,
     options: SchedulerOptions,
   ) {
-    this.#scheduler = scheduler;
+    this.#start = start;
     this.#timeline = world.timeline;
     this.#random = world.random;
     this.#faults = world.faults;
-    this.model = new Model(offers, options);
-    this.invariants = new Invariants(this.model, options);
+    this.#facts = facts;
+    this.#options = options;
+    this.#life = this.#begin();
+  }
+
+  get model(): Model {
+    return this.#life.model;
+  }
+
+  get invariants(): Invariants {
+    return this.#life.invariants;
+  }
+
+  get isDown(): boolean {
+    return this.#isDown;
   }
 
   /** The last events and what they led to, one a line. */
   get history(): readonly string[] {
-    return this.#history;
+    return this.#history.map(
+      ({ nowMs, event, effects }) => `${nowMs} ${brief(event)} → ${effects.map(brief).join('; ')}`,
+    );
   }
 
-  /** Applies an event now. What is due comes first, as an event of its own, so that the model sees it in order. */
+  /** The server is killed, and everything it knew is gone; after a while another one starts. */
+  kill(forMs: number): void {
+    if (this.#isDown) return;
+    this.#isDown = true;
+    this.#wakeMs = undefined;
+    const calls = [...this.#polls.values()];
+    this.#polls.clear();
+    for (const call of calls) call.broken();
+    this.#timeline.after(forMs, () => {
+      this.#isDown = false;
+      this.#life = this.#begin();
+    });
+  }
+
+  /** The whole process stands still. */
+  pause(forMs: number): void {
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#timeline.nowMs + forMs);
+  }
+
+  /** Applies an event now, or when the process goes on. What is due comes first, as an event of its own, so that the model sees it in order. */
   send(event: SimEvent): void {
-    if (event.type !== 'tick' && this.#wakeMs !== undefined && this.#wakeMs <= this.#timeline.nowMs) {
-      this.send({ type: 'tick' });
-    }
+    if (this.#isDown) return;
     const { nowMs } = this.#timeline;
-    this.steps++;
-    this.model.note(event, nowMs);
-    const effects = this.#scheduler.apply(event, nowMs);
-    this.#remember(event, effects);
-    if (event.type === 'tick') this.#wakeMs = undefined;
-    this.invariants.step(event, effects, nowMs);
-    for (const effect of effects) this.#perform(effect);
+    if (nowMs < this.#pausedUntilMs) {
+      const life = this.#life;
+      // Between whole milliseconds, as in `World`.
+      const offsetMs = event.type === 'detach' ? 0.5 : 0;
+      this.#timeline.after(this.#pausedUntilMs - nowMs + offsetMs, () => {
+        if (life === this.#life) this.send(event);
+      });
+      return;
+    }
+    if (event.type !== 'tick' && this.#wakeMs !== undefined && this.#wakeMs <= nowMs) this.send({ type: 'tick' });
+    this.#apply(event, nowMs);
   }
 
   /** A slot calls. A newer call replaces the one that is open. */
-  call(event: Extract<SimEvent, { type: 'sync' }>, reply: Reply): void {
-    this.#polls.set(event.slot, { reply });
+  call(event: SimSync, call: Call): void {
+    if (this.#isDown) {
+      call.broken();
+      return;
+    }
+    this.#polls.set(event.slot, call);
     this.send(event);
   }
 
   /** The connection of a slot broke, and the host has noticed: only a poll that is open can be noticed. */
   broken(slot: string): void {
     if (this.#polls.delete(slot)) this.send({ type: 'leave', slot });
+  }
+
+  #begin(): Life {
+    const options = { ...this.#options, leasePrefix: `life${this.#lives++}-` };
+    const scheduler = this.#start(options);
+    const model = new Model(this.#facts, options);
+    const invariants = new Invariants(model, options);
+    return { scheduler, model, invariants, viewLaws: new ViewLaws(scheduler.view, model) };
+  }
+
+  #apply(event: SimEvent, nowMs: number): void {
+    const { model, scheduler, invariants, viewLaws } = this.#life;
+    this.steps++;
+    model.note(event, nowMs);
+    const effects = scheduler.apply(event, nowMs);
+    this.#history.push({ nowMs, event, effects });
+    if (this.#history.length > HISTORY_LENGTH) this.#history.shift();
+    if (event.type === 'tick') this.#wakeMs = undefined;
+    invariants.step(event, effects, nowMs);
+    if (this.steps % STEPS_PER_LOOK === 0) viewLaws.look(nowMs);
+    for (const effect of effects) this.#perform(effect);
   }
 
   #perform(effect: SimEffect): void {
@@ -95,24 +193,28 @@ export class SimHost {
       case 'finish':
         this.onFinished(effect.operation, effect.outcome.type === 'result');
         break;
+      case 'notice':
+        this.onNotice(effect.notice);
+        break;
       case 'stage':
         break;
     }
   }
 
-  #answer({ slot, hold, waits }: Extract<SimEffect, { type: 'orders' }>): void {
+  #answer({ slot, hold, waits, exits }: Extract<SimEffect, { type: 'orders' }>): void {
     const poll = this.#polls.get(slot);
     if (poll === undefined) return;
     if (hold !== undefined || !waits) {
       this.#polls.delete(slot);
-      poll.reply(hold);
+      poll.reply({ ...(hold === undefined ? {} : { hold }), ...(exits === undefined ? {} : { exits }) });
       return;
     }
+    const life = this.#life;
     this.#timeline.after(this.#random.between(20_000, 60_000), () => {
-      if (this.#polls.get(slot) !== poll) return;
+      if (life !== this.#life || this.#isDown || this.#polls.get(slot) !== poll) return;
       this.#polls.delete(slot);
       this.send({ type: 'answered', slot });
-      poll.reply(undefined);
+      poll.reply({});
     });
   }
 
@@ -122,52 +224,17 @@ export class SimHost {
     const hasFailed = isFaulty && this.#random.chance(this.#faults.recordFails);
     const failed = new ReapiError('unavailable', 'the store is away');
     const answer: SimEvent = { type: 'recorded', lease, ...(hasFailed ? { failed } : {}) };
-    this.#timeline.after(this.#random.between(1, isFaulty ? 40_000 : 50), () => this.send(answer));
+    const life = this.#life;
+    this.#timeline.after(this.#random.between(1, isFaulty ? 40_000 : 50), () => {
+      if (life === this.#life) this.send(answer);
+    });
   }
 
   #wakeAt(atMs: number): void {
     this.#wakeMs = atMs;
+    const life = this.#life;
     this.#timeline.after(Math.max(0, atMs - this.#timeline.nowMs), () => {
-      if (this.#wakeMs === atMs) this.send({ type: 'tick' });
+      if (life === this.#life && this.#wakeMs === atMs) this.send({ type: 'tick' });
     });
-  }
-
-  #remember(event: SimEvent, effects: readonly SimEffect[]): void {
-    this.#history.push(`${this.#timeline.nowMs} ${brief(event)} → ${effects.map(brief).join('; ')}`);
-    if (this.#history.length > HISTORY_LENGTH) this.#history.shift();
-  }
-}
-
-function brief(item: SimEvent | SimEffect): string {
-  switch (item.type) {
-    case 'submit':
-      return `submit ${item.operation} ${item.merge} ${item.key.action.hash.slice(-2)} priority ${item.priority}`;
-    case 'sync': {
-      const { holding: held } = item;
-      const what = held === undefined ? 'idle' : `${held.completed ? 'completed' : 'executing'} ${held.lease ?? '?'}`;
-      return `sync ${item.slot} ${what}${item.prefersIdle ? ' prefers idle' : ''}`;
-    }
-    case 'orders':
-      return `orders ${item.slot} ${item.hold?.lease ?? (item.waits ? 'wait' : 'nothing')}`;
-    case 'finish':
-      return `finish ${item.operation} ${item.outcome.type === 'failed' ? item.outcome.error.message : 'result'}`;
-    case 'record':
-    case 'recorded':
-      return `${item.type} ${item.lease}`;
-    case 'stage':
-      return `${item.operation} ${item.stage}`;
-    case 'drain':
-      return `drain ${item.node} ${item.on}`;
-    case 'wake':
-      return `wake ${item.atMs}`;
-    case 'tick':
-      return 'tick';
-    case 'attach':
-    case 'detach':
-    case 'cancel':
-      return `${item.type} ${item.operation}`;
-    case 'answered':
-    case 'leave':
-      return `${item.type} ${item.slot}`;
   }
 }

@@ -1,11 +1,18 @@
-import type { Completion, LeaseOrder } from '../../src/execution/scheduler/events.ts';
+import type { Completion, Labels, LeaseOrder, LeaseReport, Verdict } from '../../src/execution/scheduler/events.ts';
+import type { CacheSketch } from '../../src/platform/locality.ts';
 import type { SeededRandom } from './seeded-random.ts';
-import type { SimHost } from './sim-host.ts';
+import type { Answer, SimHost } from './sim-host.ts';
 import type { Timeline } from './timeline.ts';
-import type { SimEvent, SimOffer, SimResult, SimWork } from './vocabulary.ts';
+import type { SimAction, SimOffer, SimResult, SimSync, SimWork } from './vocabulary.ts';
 
 /** Longest that a slot waits for an answer before it calls again, in milliseconds. */
 const CALL_TIMEOUT_MS = 75_000;
+
+/**
+ * What a worker knows. A plain bb_worker reports the action digest only, our previous version the lease too, this one the
+ * whole key, and the next one what it has cached, and that it can exit.
+ */
+export type Version = 'plain' | 'previous' | 'ours' | 'next';
 
 /** Rates of what goes wrong with one machine and its connection; all between 0 and 1, none while `isCalm`. */
 export interface SlotFaults {
@@ -13,11 +20,17 @@ export interface SlotFaults {
   readonly messageLost: number;
   readonly messageTwice: number;
   readonly messageSlow: number;
-  readonly workerFaulty: number;
+}
+
+/** What is wrong with a machine, as rates. */
+export interface Health {
+  readonly faulty: number;
+  readonly failing: number;
 }
 
 interface Holding {
   readonly order: LeaseOrder<SimWork>;
+  readonly action: SimAction;
   completed?: Completion<SimResult>;
 }
 
@@ -29,14 +42,23 @@ export interface SlotWorld {
   readonly faults: SlotFaults;
 }
 
-/** A slot that synchronises as R-BW says, over a connection that loses, repeats and delays messages. It reports, obeys, and forgets all when it crashes. */
-export class SimSlot {
+/** What a slot is. */
+export interface SlotFacts {
   readonly name: string;
   readonly node: string;
+  readonly labels: Labels;
+  readonly health: Health;
+  readonly offer: SimOffer;
+  readonly version: Version;
+  readonly cached: CacheSketch;
+}
+
+/** A slot that synchronises as R-BW says, over a connection that loses, repeats and delays messages. It reports, obeys, and forgets all when it crashes. */
+export class SimSlot {
   readonly #world: SlotWorld;
-  /** A plain bb_worker does not know lease ids. */
-  readonly #isPlain: boolean;
+  readonly #facts: SlotFacts;
   offer: SimOffer;
+  version: Version;
   prefersIdle = false;
   /** Called when an action takes its worker down. */
   onPoisoned: () => void = () => undefined;
@@ -46,15 +68,11 @@ export class SimSlot {
   #calls = 0;
   #holding: Holding | undefined;
 
-  constructor(
-    world: SlotWorld,
-    facts: { readonly name: string; readonly node: string; readonly offer: SimOffer; readonly isPlain: boolean },
-  ) {
+  constructor(world: SlotWorld, facts: SlotFacts) {
     this.#world = world;
-    this.name = facts.name;
-    this.node = facts.node;
+    this.#facts = facts;
     this.offer = facts.offer;
-    this.#isPlain = facts.isPlain;
+    this.version = facts.version;
   }
 
   get isAlive(): boolean {
@@ -62,6 +80,7 @@ export class SimSlot {
   }
 
   start(): void {
+    if (this.#isAlive) return;
     this.#isAlive = true;
     this.#isStuck = false;
     this.#sync();
@@ -73,7 +92,7 @@ export class SimSlot {
     this.#calls++;
     this.#isAlive = false;
     this.#holding = undefined;
-    if (isNoticed) this.#world.host.broken(this.name);
+    if (isNoticed) this.#world.host.broken(this.#facts.name);
   }
 
   /** Says nothing for a while, but goes on running what it holds. */
@@ -88,46 +107,62 @@ export class SimSlot {
   #sync(): void {
     if (!this.#isAlive || this.#isStuck) return;
     const call = ++this.#calls;
+    const life = this.#life;
     const event = this.#report();
-    const answer = (hold: LeaseOrder<SimWork> | undefined): void => {
+    const reply = (answer: Answer): void => {
       this.#transmit(() => {
-        if (call === this.#calls) this.#obey(hold);
+        if (call === this.#calls) this.#obey(answer);
       });
     };
-    this.#transmit(() => this.#world.host.call(event, answer));
+    const broken = (): void => {
+      this.#world.timeline.after(this.#world.random.between(100, 15_000), () => {
+        if (life === this.#life && call === this.#calls) this.#sync();
+      });
+    };
+    this.#transmit(() => this.#world.host.call(event, { reply, broken }));
     this.#inThisLife(CALL_TIMEOUT_MS, () => {
       if (call === this.#calls) this.#sync();
     });
   }
 
-  #report(): Extract<SimEvent, { type: 'sync' }> {
-    const held = this.#holding;
+  #report(): SimSync {
+    const { name: slot, node, labels, cached } = this.#facts;
     const { wire, prefix } = this.offer;
+    const isPlain = this.version === 'plain';
     return {
       type: 'sync',
-      slot: this.name,
-      node: this.node,
+      slot,
+      node,
       offer: wire,
       instancePrefix: prefix,
       prefersIdle: this.prefersIdle,
-      ...(held === undefined
-        ? {}
-        : {
-            holding: {
-              action: held.order.key.action,
-              ...(this.#isPlain ? {} : { lease: held.order.lease }),
-              ...(held.completed === undefined ? {} : { completed: held.completed }),
-            },
-          }),
+      ...(isPlain || this.version === 'previous' ? {} : { labels }),
+      ...(isPlain || this.version === 'previous' ? {} : { incarnation: String(this.#life) }),
+      ...(this.version === 'next' ? { canExit: true, prefetches: true, cached } : {}),
+      ...(this.#holding === undefined ? {} : { holding: this.#holdingReport(this.#holding) }),
     };
   }
 
-  #obey(hold: LeaseOrder<SimWork> | undefined): void {
+  #holdingReport({ order, completed }: Holding): LeaseReport<SimResult> {
+    return {
+      action: order.key.action,
+      ...(this.version === 'plain' ? {} : { lease: order.lease }),
+      ...(this.version === 'ours' || this.version === 'next' ? { key: order.key } : {}),
+      ...(completed === undefined ? {} : { completed }),
+    };
+  }
+
+  #obey({ hold, exits }: Answer): void {
     const { random } = this.#world;
     this.#calls++;
     const held = this.#holding;
+    if (exits === true) {
+      this.crash(true);
+      this.#world.timeline.after(random.between(1_000, 60_000), () => this.start());
+      return;
+    }
     if (hold === undefined) this.#holding = undefined;
-    else if (held?.order.lease !== hold.lease || held.completed !== undefined) this.#run(hold);
+    else if (held === undefined || !this.#isSame(held, hold)) this.#run(hold);
     const waitMs =
       this.#holding !== undefined || this.prefersIdle ? random.between(2_000, 10_000) : random.between(1, 50);
     const calls = this.#calls;
@@ -136,25 +171,42 @@ export class SimSlot {
     });
   }
 
+  /** A plain worker goes on with the same action, whoever wants it. */
+  #isSame({ order, completed }: Holding, hold: LeaseOrder<SimWork>): boolean {
+    if (completed !== undefined) return false;
+    return this.version === 'plain' ? order.key.action.hash === hold.key.action.hash : order.lease === hold.lease;
+  }
+
   #run(order: LeaseOrder<SimWork>): void {
-    const { action, madeBy } = order.work;
     this.#holding = undefined;
-    if (action.nature === 'is-refused') return;
-    const holding: Holding = { order };
+    // Work that only a former server knew is told about by number alone: there is nothing to start.
+    if (order.work === undefined || order.work.action.nature === 'is-refused') return;
+    const { action } = order.work;
+    const holding: Holding = { order, action };
     this.#holding = holding;
-    const { random, faults } = this.#world;
-    const durationMs = Math.round(action.durationMs * (0.5 + random.fraction()));
-    const isWorkerFault = !faults.isCalm && random.chance(faults.workerFaulty);
+    const durationMs = Math.round(action.durationMs * (0.5 + this.#world.random.fraction()));
     this.#inThisLife(durationMs, () => {
       if (this.#holding !== holding) return;
       if (action.nature === 'crashes') {
         this.onPoisoned();
         return;
       }
-      const result = { madeBy, isFault: isWorkerFault, isPlain: this.#isPlain, action: action.key.action.hash };
-      holding.completed = { result, isWorkerFault };
+      const verdict = this.#verdict(action);
+      const isPlain = this.version === 'plain';
+      const result = { lease: order.lease, verdict, isPlain, action: action.key.action.hash };
+      holding.completed = { result, verdict };
       this.#sync();
     });
+  }
+
+  #verdict(action: SimAction): Verdict {
+    const { random, faults } = this.#world;
+    const { health } = this.#facts;
+    if (!faults.isCalm && random.chance(health.faulty)) return 'worker-fault';
+    const isShort = action.nature === 'is-big' && this.offer.sizeClass < 4;
+    if (isShort && this.version !== 'plain' && this.version !== 'previous') return 'exhausted';
+    const hasFailed = isShort || action.nature === 'fails' || random.chance(health.failing);
+    return hasFailed ? 'failure' : 'success';
   }
 
   /** Delivers a message: late, twice or never, if there are faults. */
