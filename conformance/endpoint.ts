@@ -58,6 +58,8 @@ export interface CallOptions {
   readonly headers?: Metadata;
   /** Stop reading a response stream after this many messages by cancelling the call. */
   readonly takeMessages?: number;
+  /** The deadline that the server is told, in milliseconds from now; default: none. */
+  readonly deadlineMs?: number;
 }
 
 /** The server under test. Each call is broken off after the time limit of the profile. */
@@ -104,6 +106,7 @@ export class Endpoint {
       (message) => Buffer.from(method.requestType.encode(message).finish()),
       (bytes) => method.responseType.decode(bytes),
       options.headers ?? new Metadata(),
+      deadlineOf(options),
     );
     const messages: S[] = [];
     const limit = AbortSignal.timeout(this.#timeoutMs);
@@ -139,6 +142,10 @@ export class Endpoint {
       },
     };
   }
+}
+
+function deadlineOf({ deadlineMs }: CallOptions): { readonly deadline?: number } {
+  return deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
 }
 
 function toCallEnd(last: StatusObject): CallEnd {

@@ -1,16 +1,20 @@
 /** Parts of the API that a server may leave out. A profile lists those that are there; the suite never guesses. */
 export const FEATURES = [
   'actionCacheUpdate',
+  'bots',
   'completenessChecking',
+  'drains',
   'execution',
   'health',
   'operations',
   'operationsDelete',
+  'operationsFilter',
   'operationsList',
   'operationsWait',
   'queryWriteStatus',
   'reflection',
   'restrictedInstances',
+  'workers',
 ] as const;
 
 /** See {@link FEATURES}. */

@@ -43,7 +43,12 @@ export async function getResult(
   return await context.endpoint.unary(ActionCacheDefinition, getActionResult, request);
 }
 
-async function updateResult(context: CaseContext, actionDigest: Digest, actionResult: DeepPartial<ActionResult>) {
+/** Stores a result as clients do. @throws CallFailed if it is refused. */
+export async function updateResult(
+  context: CaseContext,
+  actionDigest: Digest,
+  actionResult: DeepPartial<ActionResult>,
+): Promise<ActionResult> {
   const request = UpdateActionResultRequest.fromPartial({
     instanceName: context.profile.instance,
     actionDigest,
