@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Child, childrenOf } from './child.ts';
+import { Child, type ChildEnd, childrenOf } from './child.ts';
 import { eventually } from './eventually.ts';
 
 /** The project's root. */
@@ -118,11 +118,26 @@ export class Gantry {
 }
 
 /** A worker of its own for `server`. Resolves when it says that it is ready. */
-export async function startWorker(server: Gantry, flags: readonly string[]): Promise<Child> {
-  const data = join(temporaryFolder(), 'worker');
-  const child = startGantry([MAIN, 'worker', '--server', server.grpcAddress, '--data', data, ...flags]);
+export async function startWorker(
+  server: Pick<Gantry, 'grpcAddress'>,
+  flags: readonly string[],
+  options: Pick<GantryOptions, 'config' | 'data'> = {},
+): Promise<Child> {
+  const data = options.data ?? join(temporaryFolder(), 'worker');
+  const where = ['--server', server.grpcAddress, '--data', data];
+  const child = startGantry([MAIN, 'worker', ...where, ...configFlags(options.config), ...flags]);
   await child.outputMatching(/^READY/m);
   return child;
+}
+
+/** Starts a command for operators. */
+export function startGantryCommand(...args: readonly string[]): Child {
+  return startGantry([MAIN, ...args]);
+}
+
+/** Runs a command for operators to its end. */
+export async function gantryCommand(...args: readonly string[]): Promise<ChildEnd> {
+  return await startGantryCommand(...args).end();
 }
 
 function startGantry(args: readonly string[]): Child {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 const PARTS: readonly (readonly string[])[] = [
   ['test/simulation/run.ts', '--seeds', '20000'],
   ['test/simulation/bucket/run.ts', '--seeds', '5000'],
+  ['test/chaos/run.ts', '--rounds', '60'],
   ['test/torture/kill.ts', '--rounds', '1000'],
   ['test/torture/model.ts', '--runs', '2000'],
   ['test/s3/soak.ts', '--rounds', '300', '--server', 'minio'],
