@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemClock } from '../src/system/clock.ts';
+import { LinuxProbe } from '../src/worker/machine-probe.ts';
 import { ProcessSandbox } from '../src/worker/process-sandbox.ts';
 
 // How many no-op commands a slot starts, and what one costs this process: `node bench/fork-server.ts [commands] [slots]`.
@@ -12,7 +13,7 @@ const clock = new SystemClock();
 const folder = mkdtempSync(join(tmpdir(), 'fork-server-'));
 
 async function slot(name: string): Promise<void> {
-  const sandbox = new ProcessSandbox(clock);
+  const sandbox = new ProcessSandbox(clock, new LinuxProbe());
   const job = {
     arguments: ['/bin/true'],
     environment: new Map([['PATH', '/usr/bin:/bin']]),

@@ -23,10 +23,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   auth: GROUND,
   cas: [...GROUND, 'entries'],
   'action-cache': [...GROUND, 'cas', 'entries'],
-  admin: [...GROUND, 'cas', 'action-cache', 'entries'],
+  admin: [...GROUND, 'auth', 'cas', 'action-cache', 'entries', 'execution', 'execution/scheduler', 'platform'],
   logstream: [...GROUND, 'cas', 'entries'],
   asset: [...GROUND, 'cas', 'entries', 'platform'],
-  execution: [...GROUND, 'cas', 'action-cache', 'logstream', 'platform'],
+  execution: [...GROUND, 'cas', 'action-cache', 'logstream', 'platform', 'entries'],
   'execution/scheduler': ['errors.ts', 'digest', 'platform'],
   worker: [...GROUND, 'cas', 'platform'],
   rpc: [...GROUND, 'auth'],
@@ -119,7 +119,7 @@ function refusal(importer: string, target: string): string | undefined {
     names.some((name) => target === name || target.startsWith(`${name}/`));
   if (
     isWithin([from, ...(MAY_IMPORT[from] ?? [])]) &&
-    (to !== 'execution/scheduler' || /^(execution|compose)/.test(from))
+    (to !== 'execution/scheduler' || /^(execution|compose|admin)/.test(from))
   ) {
     return undefined;
   }

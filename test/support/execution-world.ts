@@ -5,17 +5,23 @@ import { type Digest, digestToWire } from '../../src/digest/digest.ts';
 import { digestOf } from '../../src/digest/hasher.ts';
 import { parseInstanceName } from '../../src/digest/instance-name.ts';
 import type { ReapiError } from '../../src/errors.ts';
+import { verdictOf } from '../../src/execution/attempt-verdict.ts';
+import type { ExecutionReport, ExecutionWork } from '../../src/execution/execution-work.ts';
 import { type ExecutionParts, Executions } from '../../src/execution/executions.ts';
+import { DurationHistory } from '../../src/execution/history/duration-history.ts';
 import { type OperationState, Operations } from '../../src/execution/operations.ts';
 import { ActionPreparer } from '../../src/execution/prepare-action.ts';
+import type { Completion, Notice } from '../../src/execution/scheduler/events.ts';
 import { DEFAULT_OPTIONS } from '../../src/execution/scheduler/options.ts';
 import { createScheduler } from '../../src/execution/scheduler/scheduler.ts';
 import { SchedulerHost } from '../../src/execution/scheduler-host.ts';
+import { ShareRules } from '../../src/execution/share-rules.ts';
 import {
   Action,
   ActionResult,
   Command,
   ExecuteResponse,
+  type RequestMetadata,
 } from '../../src/gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { DEFAULT_RULES } from '../../src/platform/lexicon.ts';
 import { RuleMatcher } from '../../src/platform/matcher.ts';
@@ -43,12 +49,30 @@ export const idleSlot = {
 /** No worker ever comes in some of these tests; that is not what they are about. */
 export const SCHEDULER = { ...DEFAULT_OPTIONS, platformGraceMs: 3_600_000 };
 
+/** What is different about an Execute call. */
+interface StartOptions {
+  readonly skipCacheLookup?: boolean;
+  readonly inline?: string;
+  readonly principal?: string;
+  readonly requestMetadata?: RequestMetadata;
+}
+
+/** What an attempt taught. */
+interface Learned {
+  readonly work: ExecutionWork;
+  readonly completion: Completion<ExecutionReport>;
+  readonly sizeClass: number;
+}
+
 /** Executions over a memory store, with a worker that the test plays. Action results are a map. */
 export class ExecutionWorld {
   readonly clock = new FakeClock();
   readonly store = new MemoryBlobStore({ maxBytes: 1_000_000 });
   readonly cached = new Map<string, ActionResult>();
   readonly recorded: ActionResult[] = [];
+  readonly learned: Learned[] = [];
+  readonly notices: Notice[] = [];
+  readonly history = new DurationHistory({ maxActions: 100 });
   recordFailure: ReapiError | undefined;
   readonly operations = new Operations(this.clock, new SystemRandom(), {
     maxLive: 100,
@@ -65,12 +89,14 @@ export class ExecutionWorld {
     this.host = new SchedulerHost(
       createScheduler(matcher, SCHEDULER),
       {
-        record: async (_, report) => {
+        record: async (_, _work, report) => {
           if (this.recordFailure) throw this.recordFailure;
           if (report.response.result) this.recorded.push(report.response.result);
         },
-        stage: (name, stage, message) => this.operations.advance(name, stage, message),
-        finish: (name, outcome) => this.executions.finished(name, outcome),
+        stage: (name, stage, message, slot) => this.operations.advance(name, stage, message, slot),
+        finish: (name, outcome, attempts) => this.executions.finished(name, outcome, attempts),
+        learn: (work, completion, sizeClass) => this.learned.push({ work, completion, sizeClass }),
+        notice: (notice) => this.notices.push(notice),
         broken: (error) => assert.fail(String(error)),
       },
       this.clock,
@@ -78,6 +104,7 @@ export class ExecutionWorld {
     this.executions = new Executions({
       operations: this.operations,
       host: this.host,
+      clock: this.clock,
       preparer: new ActionPreparer(this.store, matcher, async () => [], {
         defaultTimeoutMs: 1_000,
         maxTimeoutMs: 10_000,
@@ -85,6 +112,8 @@ export class ExecutionWorld {
         nodeProperties: [],
       }),
       lookUp: async (key) => this.cached.get(key.action.hash),
+      shares: new ShareRules({ levels: ['principal', 'invocation'], weights: [] }),
+      history: this.history,
       statusOf: toWireStatus,
       log: NO_LOG,
       ...parts,
@@ -108,12 +137,13 @@ export class ExecutionWorld {
     return { instance, action: await this.put(Action.encode(action).finish()) };
   }
 
-  start(key: ActionKey, options: { skipCacheLookup?: boolean; inline?: string } = {}): OperationState {
+  start(key: ActionKey, options: StartOptions = {}): OperationState {
     return this.executions.start({
       key,
       skipCacheLookup: options.skipCacheLookup ?? false,
       priority: 0,
-      requestMetadata: undefined,
+      requestMetadata: options.requestMetadata,
+      principal: options.principal ?? 'somebody',
       inline: async (result) =>
         options.inline === undefined ? result : { ...result, stderrRaw: Buffer.from(options.inline) },
     });
@@ -121,10 +151,10 @@ export class ExecutionWorld {
 
   /** A worker that takes one lease and reports `response`. */
   async work(response = ExecuteResponse.fromPartial({ result: passed, status: { code: 0 } })): Promise<void> {
-    const order = await this.host.synchronize(idleSlot, 0, never);
-    assert.ok(order, 'there is work');
-    const result = { response, isRecordedByWorker: false };
-    const holding = { action: order.key.action, lease: order.lease, completed: { result, isWorkerFault: false } };
+    const { hold } = await this.host.synchronize(idleSlot, 0, never);
+    assert.ok(hold, 'there is work');
+    const completed = { result: { response, isRecordedByWorker: false }, ...verdictOf(response, false) };
+    const holding = { action: hold.key.action, lease: hold.lease, completed };
     await this.host.synchronize({ ...idleSlot, holding }, 0, never);
   }
 

@@ -39,6 +39,11 @@ export class FakeClock implements Clock {
     this.#skewMs += byMs;
   }
 
+  /** Moves time on without firing anything, as if the process did not run. */
+  pause(byMs: number): void {
+    this.#monotonicMs += byMs;
+  }
+
   /** Moves time on, firing timers in order of their time, each at its time. */
   advance(byMs: number): void {
     const endMs = this.#monotonicMs + byMs;
