@@ -76,14 +76,16 @@ export class NoOpClient {
   async #execute({ digest }: Blob): Promise<void> {
     const request = ExecuteRequest.fromPartial({ actionDigest: digest });
     const { execute } = ExecutionDefinition.methods;
+    let isDone = false;
     for await (const operation of this.#rpc.serverStream(ExecutionDefinition, execute, request, { signal: NEVER })) {
       if (!operation.done) continue;
       if (operation.result?.$case !== 'response') throw new Error('an operation ended without a response');
       const { status, result, cachedResult } = ExecuteResponse.decode(operation.result.value.value);
       if (status?.code || result?.exitCode !== 0) throw new Error(`an action failed: ${status?.message}`);
       if (cachedResult) throw new Error('an action was not executed');
-      return;
+      // Read on: leaving a stream before its end resets it, and HTTP/2 servers end connections with too many resets.
+      isDone = true;
     }
-    throw new Error('Execute ended before its operation');
+    if (!isDone) throw new Error('Execute ended before its operation');
   }
 }

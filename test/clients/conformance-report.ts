@@ -9,6 +9,9 @@ import { runSuite } from '../../conformance/run-suite.ts';
 import { SUITE } from '../../conformance/suite.ts';
 import { type Gantry, ROOT } from './gantry.ts';
 
+/** What the suite waits for in minutes by default, in a second. */
+export const QUICK_EXECUTION = { platform: { graceSeconds: 0 }, adoptionGraceSeconds: 0, idlePollSeconds: 1 };
+
 /** Runs the conformance suite against a server. @param features those that the server has, if not all. */
 export async function reportOn(gantry: Gantry, features?: readonly string[]): Promise<Report> {
   const text = readFileSync(join(ROOT, 'conformance/profiles/gantry.json'), 'utf8');

@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict';
 import { formatText } from '../../conformance/report.ts';
-import { reportOn } from './conformance-report.ts';
+import { QUICK_EXECUTION, reportOn } from './conformance-report.ts';
 import { Gantry, stopEverything } from './gantry.ts';
 
 describe('the conformance suite', () => {
   afterEach(stopEverything);
 
   it('passes in every level against a server with a worker', async () => {
-    // What the suite waits for, in seconds rather than minutes.
-    const execution = { platform: { graceSeconds: 0 }, adoptionGraceSeconds: 0, idlePollSeconds: 1 };
-    const gantry = await Gantry.start({ config: { execution } });
+    const gantry = await Gantry.start({ config: { execution: QUICK_EXECUTION } });
     const report = await reportOn(gantry);
     assert.equal(report.counts.fail, 0, formatText(report));
   });

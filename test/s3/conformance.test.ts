@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { formatText } from '../../conformance/report.ts';
-import { reportOn } from '../clients/conformance-report.ts';
+import { QUICK_EXECUTION, reportOn } from '../clients/conformance-report.ts';
 import { eventually } from '../clients/eventually.ts';
 import { Gantry, stopEverything, temporaryFolder } from '../clients/gantry.ts';
 import { Minio, requireMinio } from '../support/minio.ts';
@@ -26,7 +26,8 @@ describe('the conformance suite', () => {
     it(`passes against a server with a worker whose uploads are acknowledged with durability ${durability}`, async () => {
       assert.ok(minio);
       world = await S3World.start(minio);
-      const gantry = await Gantry.start({ config: world.config({ s3: { durability, maxSmallPacksPerSecond: 20 } }) });
+      const config = world.config({ s3: { durability, maxSmallPacksPerSecond: 20 } });
+      const gantry = await Gantry.start({ config: { ...config, execution: QUICK_EXECUTION } });
       const report = await reportOn(gantry);
       assert.equal(report.counts.fail, 0, formatText(report));
       await eventually('the blobs are in the bucket', async () =>

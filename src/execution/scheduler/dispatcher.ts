@@ -93,7 +93,7 @@ export class Dispatcher<Work, Result> {
     this.offerWork(waiting.sort((a, b) => a.waitingSince - b.waitingSince));
   }
 
-  /** Gives waiting slots what their nodes have enough left for now. */
+  /** Gives waiting slots what their nodes have got room for. */
   refillFreed(): void {
     const { attempts } = this.#parts;
     for (let freed = attempts.takeFreed(); freed.size > 0; freed = attempts.takeFreed()) {

@@ -319,7 +319,7 @@ class StateMachine<Work, Result> implements ViewedScheduler<Work, Result> {
 
   /**
    * Slots that wait take the tasks that were queued again, those that avoided a node until this event took the alternative away, and
-   * what their node has enough left for now. Nothing else can leave a fitting pair: a sync and a submit look for their own.
+   * what their node has got room for. Nothing else can leave a fitting pair: a sync and a submit look for their own.
    */
   #settle(): void {
     this.#dispatcher.endReunion();
