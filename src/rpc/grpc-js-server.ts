@@ -72,7 +72,8 @@ export class GrpcJsServer {
   readonly #server: GrpcServer;
   readonly #options: GrpcServerOptions;
   readonly #sessions = new Set<Http2Session>();
-  readonly #stopping = new AbortController();
+  /** Ends each open call: a signal with so many listeners would be searched for every new one. */
+  readonly #open = new Set<(reason: ReapiError) => void>();
 
   constructor(methods: readonly Method[], options: GrpcServerOptions) {
     this.#options = options;
@@ -122,7 +123,8 @@ export class GrpcJsServer {
    * signal still tell the caller UNAVAILABLE. The breaking is ours, as grpc-js forgets it while channelz is off.
    */
   force(): void {
-    this.#stopping.abort(new ReapiError('unavailable', 'the server is stopping'));
+    const reason = new ReapiError('unavailable', 'the server is stopping');
+    for (const abort of [...this.#open]) abort(reason);
     this.#server.forceShutdown();
     for (const session of this.#sessions) session.close();
     this.#breakConnections(FORCE_TURNS);
@@ -231,16 +233,18 @@ export class GrpcJsServer {
   #contextOf(path: string, call: AnyServerCall): { readonly context: Call; readonly release: () => void } {
     const abort = new AbortController();
     const deadline = Number(call.getDeadline());
-    const timedOut = new ReapiError('timed-out', 'the deadline of the call has passed');
-    const cancelled = new ReapiError('cancelled', 'the caller cancelled the call');
+    const onTimeout = (): void => abort.abort(new ReapiError('timed-out', 'the deadline of the call has passed'));
     // grpc-js reports both alike.
     const isLate = (): boolean => this.#options.clock.nowMs() >= deadline - TIMER_SLACK_MS;
-    const onCancel = (): void => abort.abort(isLate() ? timedOut : cancelled);
-    const onStop = (): void => abort.abort(this.#stopping.signal.reason);
+    const onCancel = (): void => {
+      if (isLate()) onTimeout();
+      else abort.abort(new ReapiError('cancelled', 'the caller cancelled the call'));
+    };
+    const onStop = (reason: ReapiError): void => abort.abort(reason);
     const events: EventEmitter = call;
     events.on('cancelled', onCancel);
-    this.#stopping.signal.addEventListener('abort', onStop, { once: true });
-    const timer = this.#atDeadline(deadline, () => abort.abort(timedOut));
+    this.#open.add(onStop);
+    const timer = this.#atDeadline(deadline, onTimeout);
     const context: Call = {
       path,
       signal: abort.signal,
@@ -252,7 +256,7 @@ export class GrpcJsServer {
     const release = (): void => {
       timer?.cancel();
       events.off('cancelled', onCancel);
-      this.#stopping.signal.removeEventListener('abort', onStop);
+      this.#open.delete(onStop);
     };
     return { context, release };
   }
