@@ -46,7 +46,7 @@ export const execution = z
     ),
     synchronizeSeconds: seconds({ min: 1, max: 60, by: 10 }, 'How often a busy worker reports (R-BB-04).'),
     idlePollSeconds: seconds(
-      { min: 1, max: 120, by: 50 },
+      { min: 1, max: 120, by: 100 },
       'How long an idle worker waits in one call at most (R-BB-02). Work reaches it at once; what is between it and the server must not cut calls sooner.',
     ),
     recordSeconds: seconds(
