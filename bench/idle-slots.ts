@@ -7,7 +7,7 @@ import { SimulatedFleet } from './simulated-fleet.ts';
 /**
  * What slots that wait for work cost a server: `npm run build`, then
  * `node bench/idle-slots.ts [--slots 1000] [--connections 4,125] [--seconds 100]`. Half of the slots run our worker's loop, half speak as
- * bb_worker does; each makes its next call when the one before is answered, which takes `execution.idlePollSeconds`, here the default of 50 s.
+ * bb_worker does; each makes its next call when the one before is answered, which takes `execution.idlePollSeconds`, here the default of 100 s.
  * The first row is a server without slots.
  */
 const NEVER = new AbortController().signal;
