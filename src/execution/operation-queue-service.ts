@@ -20,9 +20,10 @@ import type { Call } from '../rpc/call.ts';
 import { type Method, unary } from '../rpc/methods.ts';
 import type { Clock } from '../system/clock.ts';
 import { verdictOf } from './attempt-verdict.ts';
-import { queueLabels } from './build-queue-state/queue-name.ts';
+import { queueLabels, suffixOf } from './build-queue-state/queue-name.ts';
 import type { ExecutionReport, ExecutionWork } from './execution-work.ts';
 import { ranMsOf } from './history/ran-ms.ts';
+import { timestampOf } from './operations/wire-times.ts';
 import type { LeaseHint, LeaseOrder, LeaseReport } from './scheduler/events.ts';
 import { serves } from './scheduler/placement.ts';
 import type { SchedulerHost } from './scheduler-host.ts';
@@ -265,17 +266,6 @@ function workResponse(parts: OperationQueueParts, order: Order, prefix: Instance
       instanceName: key.instance,
     },
   });
-}
-
-/** R-BB-14. */
-function suffixOf(instance: InstanceName, prefix: InstanceName): string {
-  if (prefix === '') return instance;
-  return instance.slice(prefix.length).replace(/^\//, '');
-}
-
-function timestampOf(wallMs: number): { seconds: bigint; nanos: number } {
-  const seconds = Math.floor(wallMs / 1000);
-  return { seconds: BigInt(seconds), nanos: Math.floor((wallMs - seconds * 1000) * 1e6) };
 }
 
 function invalid(message: string, field: string): ReapiError {
