@@ -56,6 +56,23 @@ describe('Space', () => {
     assert.equal(space.usedBytes, 800);
   });
 
+  it('gives room that appears while it looks for some, though nothing may go', async () => {
+    for (const appear of [(space: Space) => space.give('files', 300), (space: Space) => space.reserve(0)]) {
+      const space: Space = create({
+        isPinned: () => true,
+        reserveBytes: 300,
+        free: async () => {
+          appear(space);
+          return 0;
+        },
+      });
+      space.add('files', 700);
+      await space.take('segments', 200);
+      assert.equal(space.partBytes('segments'), 200);
+    }
+    assert.deepEqual(refusals, []);
+  });
+
   it('says that it is full of what is pinned, and when to try again', async () => {
     for (const [minFreeBytes, expected] of [
       [0, /full \(1000 bytes\).* pinned/],

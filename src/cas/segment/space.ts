@@ -137,8 +137,10 @@ export class Space {
       const isForFloor = !this.isShortOf(bytes);
       const freedBytes = await this.#options.free();
       if (isForFloor) this.#measure();
-      if (freedBytes === 0 && this.#options.isPinned()) throw this.#pinned(bytes);
-      if (freedBytes === 0 || (isForFloor && this.#freeBytes <= before)) throw this.#full(bytes);
+      const helped = freedBytes > 0 && !(isForFloor && this.#freeBytes <= before);
+      // Room also appears otherwise: somebody gave some back meanwhile, or less has to be reserved than before.
+      if (helped || this.#lackingBytes(bytes) <= 0) continue;
+      throw freedBytes === 0 && this.#options.isPinned() ? this.#pinned(bytes) : this.#full(bytes);
     }
   }
 
