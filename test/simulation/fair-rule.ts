@@ -48,6 +48,22 @@ export class FairRule {
     return this.first(best, level + 1);
   }
 
+  /** Whether it would be sooner the turn of the task in these shares than in its own. */
+  isSooner(shares: ModelTask['shares'], task: ModelTask): boolean {
+    const other = { ...task, shares };
+    const level = shareTexts(other).findIndex((text, index) => text !== shareTexts(task)[index]);
+    return level >= 0 && this.#turnOf(other, level) < this.#turnOf(task, level);
+  }
+
+  /** Claim of the share of a task at this level, put back as it was served after the task had been queued. */
+  #turnOf(task: ModelTask, level: number): number {
+    const text = textOf(task, level);
+    const weight = pathOf(task)[level]?.weight ?? 1;
+    const claim = this.#options.pointsPerDoubling * Math.log2(((this.#running.get(text) ?? 0) + 1) / weight);
+    const lateMs = Math.max(0, (this.#servedMs.get(text) ?? 0) - task.queuedAtMs);
+    return claim + lateMs * (1 / this.#options.ageingMsPerPoint);
+  }
+
   /** Claim of a share plus the seniority of its first task; of tasks with different demands the most senior. */
   #placeOf(group: readonly ModelTask[], level: number): Place {
     let best: Place | undefined;

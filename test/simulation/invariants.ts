@@ -143,7 +143,8 @@ export class Invariants {
   #hasResult(operation: ModelOperation, result: SimResult, nowMs: number): void {
     const { name, task } = operation;
     check(isResultOf(result, task), `${name} got the result of ${result.lease}`);
-    if (task.state === 'kept') return;
+    // Whatever else was due in the same step may have come first.
+    if (task.state === 'kept' || operation.isAbandoned) return;
     const { doom, fallback } = task;
     if (doom === undefined && fallback !== undefined && fallback.result === result) {
       this.#isUnserved(operation, 'unavailable', nowMs);

@@ -1,7 +1,7 @@
 import { actionKeyText } from '../../src/digest/action-key.ts';
 import type { LeaseReport } from '../../src/execution/scheduler/events.ts';
 import type { SchedulerOptions } from '../../src/execution/scheduler/options.ts';
-import { shareTexts } from './fair-rule.ts';
+import { FairRule, shareTexts } from './fair-rule.ts';
 import type { ModelLease, ModelOperation, ModelSlot, ModelTask } from './model-parts.ts';
 import { isServed, type SimAction, type SimResult, type SimSubmit } from './vocabulary.ts';
 
@@ -60,17 +60,24 @@ export class ModelTasks {
   claim(task: ModelTask, event: SimSubmit, sizeClass: number): void {
     this.forget(task);
     this.#unregister(task);
-    this.tasks.delete(task);
-    this.#forgetShares(task);
-    this.tasks.add(task);
     task.keyText = task.action.keyText;
     task.instance = task.action.key.instance;
     this.#register(task);
     task.madeBy = event.operation;
     task.expectedMs = event.expectedMs;
-    task.shares = event.shares ?? [];
+    this.#countFor(task, event.shares ?? []);
     task.sizeClass = sizeClass;
     for (const lease of task.live) lease.cores = task.action.cores ?? 0;
+  }
+
+  /** Somebody else waits for a queued task: it is counted for the one whose turn is sooner. */
+  recount(task: ModelTask, { shares = [] }: SimSubmit): void {
+    // What ends in this step is not there any more, and its shares have forgotten when they were served.
+    const open = [...this.tasks].filter(({ doom }) => doom === undefined);
+    const known = new Set(open.flatMap(shareTexts));
+    const servedMs = new Map([...this.servedMs].filter(([text]) => known.has(text)));
+    if (!new FairRule(open, servedMs, this.#options.fairness).isSooner(shares, task)) return;
+    this.#countFor(task, shares);
   }
 
   /** The unfinished task a report of a former server's work is about. */
@@ -158,7 +165,7 @@ export class ModelTasks {
       this.drop(lease, 'over');
       this.leases.delete(lease.id);
     }
-    this.#forgetShares(task);
+    this.#forgetShares(shareTexts(task));
   }
 
   /** The task is no orphan any more. */
@@ -205,8 +212,15 @@ export class ModelTasks {
     else this.#instances.delete(task.instance);
   }
 
-  #forgetShares(task: ModelTask): void {
-    const texts = shareTexts(task).filter((text) => this.servedMs.has(text));
+  #countFor(task: ModelTask, shares: ModelTask['shares']): void {
+    const before = shareTexts(task);
+    task.shares = shares;
+    this.#forgetShares(before);
+  }
+
+  /** Of those that have no unfinished tasks any more. */
+  #forgetShares(left: readonly string[]): void {
+    const texts = left.filter((text) => this.servedMs.has(text));
     if (texts.length === 0) return;
     const others = new Set([...this.tasks].flatMap(shareTexts));
     for (const text of texts) if (!others.has(text)) this.servedMs.delete(text);

@@ -190,6 +190,7 @@ export class Model {
 
   #taskFor(event: SimSubmit, nowMs: number): ModelOperation['task'] {
     const shared = this.tasks.shared(event);
+    if (shared?.state === 'queued') this.tasks.recount(shared, event);
     if (shared !== undefined && shared.madeBy !== undefined) return shared;
     const task = shared ?? this.tasks.create(event, event.sizeClass ?? 0, nowMs);
     if (shared !== undefined) this.tasks.claim(shared, event, event.sizeClass ?? 0);

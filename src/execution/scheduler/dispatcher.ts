@@ -51,6 +51,8 @@ export class Dispatcher<Work, Result> {
   /** Gives a newly queued task to a waiting slot, if one fits. */
   startIfPossible(task: Task<Work, Result>): void {
     if (this.#reunion.isSet) return;
+    // No slot does for those of its kind that wait already: none does for it.
+    if (task.demand.queue.size > 1) return;
     const slot = this.#parts.placement.slotFor(task.demand, task.inputs);
     if (slot !== undefined) this.#startNow(task, slot);
   }

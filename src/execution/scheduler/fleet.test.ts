@@ -243,6 +243,20 @@ describe('a slot', () => {
     assert.deepEqual(driver.submit('two', { action: 'b' }), ['two queued']);
   });
 
+  it('moves with what it runs: the old node has more left then, and what ends makes room on the new one', () => {
+    const four = { platform: 'cores=4' };
+    const driver = new SchedulerDriver();
+    for (const slot of ['s', 't']) driver.sync(slot, { ...four, node: 'old' });
+    driver.submit('one', { platform: 'cores=3' });
+    driver.submit('two', { action: 'b', platform: 'cores=2' });
+    const moved = driver.sync('s', { ...four, node: 'new', lease: 'lease-0' });
+    assert.deepEqual(moved.slice(1), ['two executing', 't: lease-1 attempt 1, work of two']);
+    driver.sync('u', { ...four, node: 'new' });
+    assert.deepEqual(driver.submit('three', { action: 'c', platform: 'cores=3' }), ['three queued']);
+    const ended = driver.apply({ type: 'cancel', operation: 'one' });
+    assert.deepEqual(ended.slice(1), ['three executing', 'u: lease-2 attempt 1, work of three']);
+  });
+
   it('that has waited longest gets the work, also among different offers that fit', () => {
     const driver = new SchedulerDriver();
     driver.sync('s1', { platform: MACOS });

@@ -305,12 +305,19 @@ export class Fleet<Work, Result> {
     node.slots.add(slot);
     pool.emptySinceMs = undefined;
     this.#deadlines.clear(pool.departure);
-    if (known?.lease !== undefined) {
-      known.node.give(known.lease.takes);
-      node.take(known.lease.takes);
-    }
+    if (known?.lease !== undefined && known.node !== node) this.#moveLease(known.lease, node);
     if (known !== undefined) this.#unlink(known, nowMs);
     return slot;
+  }
+
+  /** The slot came back as one of another machine, with what it runs. */
+  #moveLease(lease: Lease<Work, Result>, to: FleetNode<Work, Result>): void {
+    const from = lease.node;
+    from.give(lease.takes);
+    to.take(lease.takes);
+    lease.node = to;
+    this.#version++;
+    this.#listener.onRetry(from);
   }
 
   #applyDrains(slot: Slot<Work, Result>): void {

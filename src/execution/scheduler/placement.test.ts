@@ -4,6 +4,7 @@ import { SchedulerDriver } from '../../../test/support/scheduler-driver.ts';
 import { parseInstanceName } from '../../digest/instance-name.ts';
 import { sketchOf } from '../../platform/locality.ts';
 import { RuleMatcher } from '../../platform/matcher.ts';
+import { FairQueue } from './fair-queue.ts';
 import { serves } from './placement.ts';
 
 /** Four times two digits: enough for a digest. */
@@ -216,6 +217,42 @@ describe('emptying a node for a task whose turn it is', () => {
       assert.equal(done.includes('big executing'), true);
     }
   });
+
+  it('costs by the number of kinds that find no room, not by its square', () => {
+    const asksFor = (kinds: number): number => {
+      const driver = emptying();
+      for (let kind = 0; kind < kinds; kind++) {
+        driver.submit(`kind ${kind}`, { action: String(1_000 + kind), platform: `cores=3 memory=${kind + 1}` });
+      }
+      return asksDuring(() => assert.deepEqual(driver.sync('u', { platform: 'cores=4 memory=1000' }), ['u: wait']));
+    };
+    assert.ok(asksFor(200) < 3 * asksFor(100));
+  });
+
+  it('lets run what there is room for, however many kinds before it find none', () => {
+    const driver = emptying();
+    for (let kind = 0; kind < 40; kind++) {
+      driver.submit(`kind ${kind}`, { action: String(1_000 + kind), platform: `cores=3 memory=${kind + 1}` });
+    }
+    driver.submit('free', { action: 'e', platform: 'memory=7', priority: 5 });
+    assert.equal(driver.sync('u', { platform: 'cores=4 memory=1000' })[0], 'free executing');
+  });
+
+  /** How often a queue is asked what goes first in it. */
+  function asksDuring(act: () => void): number {
+    const { first } = FairQueue.prototype;
+    let asks = 0;
+    FairQueue.prototype.first = function (parent) {
+      asks++;
+      return first.call(this, parent);
+    };
+    try {
+      act();
+    } finally {
+      FairQueue.prototype.first = first;
+    }
+    return asks;
+  }
 
   it('is for one node at a time', () => {
     const driver = emptying();

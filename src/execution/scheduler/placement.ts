@@ -14,6 +14,9 @@ import type { Task } from './task.ts';
 /** Nodes whose caches are compared for one task: enough to find a good one, and few enough to cost microseconds. */
 const MAX_COMPARED_NODES = 16;
 
+/** So many kinds of tasks that find no room on a node are passed over one after the other. Of more those without room are left out at once. */
+const MAX_TURNS_IN_VAIN = 16;
+
 /**
  * Who fits whom. A slot's question costs by the number of demands that fit it, a task's by the number of pools that wait
  * (and of waiting nodes, while they have too little left of what it takes).
@@ -53,13 +56,16 @@ export class Placement<Work, Result> {
     }
     const { node } = slot;
     let barred: ReadonlySet<string> | undefined;
-    for (;;) {
+    for (let turn = 1; ; turn++) {
       const task = firstOf(candidates.map(({ queue }) => queue));
       if (task === undefined) return undefined;
       const { demand } = task;
-      if (node.hasRoom(demand.takes) && !isBarred(demand, barred)) return task;
+      const hasRoom = (other: Demand<Work, Result>): boolean => node.hasRoom(other.takes) && !isBarred(other, barred);
+      if (hasRoom(demand)) return task;
       if (this.#reserve(demand, node)) barred = new Set(demand.takes.map(({ name }) => name));
-      candidates = candidates.filter((other) => other !== demand);
+      candidates = candidates.filter((other) => {
+        return other !== demand && (turn < MAX_TURNS_IN_VAIN || hasRoom(other) || this.#mayReserve(other, node));
+      });
     }
   }
 
@@ -88,21 +94,25 @@ export class Placement<Work, Result> {
   }
 
   /** A waiting slot for a second attempt of a task that runs, on another node. */
-  hedgeFor(task: Task<Work, Result>): Slot<Work, Result> | undefined {
-    const taken = new Set(task.leases.map(({ node }) => node.name));
-    for (const pool of waitingPools(task.demand)) {
+  hedgeFor({ demand, leases }: Task<Work, Result>): Slot<Work, Result> | undefined {
+    if (demand.lookedInVain === this.#fleet.version) return undefined;
+    const taken = new Set(leases.map(({ node }) => node.name));
+    let isAnyUsable = false;
+    for (const pool of waitingPools(demand)) {
       for (const slot of pool.waiting) {
-        if (!taken.has(slot.node.name) && isUsable(slot.node, task.demand)) return slot;
+        if (!isUsable(slot.node, demand)) continue;
+        if (!taken.has(slot.node.name)) return slot;
+        isAnyUsable = true;
       }
     }
+    // Stragglers may be many, and alike.
+    if (!isAnyUsable) demand.lookedInVain = this.#fleet.version;
     return undefined;
   }
 
-  /** Whether the slot could run a second attempt of the task. */
-  couldHedge(task: Task<Work, Result>, slot: Slot<Work, Result>): boolean {
-    const { demand } = task;
-    if (!this.fits(demand, slot.pool) || !isUsable(slot.node, demand)) return false;
-    return task.leases.every(({ node }) => node !== slot.node);
+  /** Whether the slot fits, and its node has enough left. */
+  couldRun(demand: Demand<Work, Result>, { node, pool }: Slot<Work, Result>): boolean {
+    return this.fits(demand, pool) && isUsable(node, demand);
   }
 
   /** Whether some worker that fits is connected, a configured pool fits, or, `remembered`, one was connected a short while ago. */
@@ -210,11 +220,15 @@ export class Placement<Work, Result> {
 
   /** Begins to empty the node for the demand whose turn it is. Whether the node is being emptied for it. */
   #reserve(demand: Demand<Work, Result>, node: FleetNode<Work, Result>): boolean {
-    if (demand.reservation === undefined && node.reservation === undefined) {
-      demand.reservation = node;
-      node.reservation = demand;
-    }
-    return node.reservation === demand;
+    if (!this.#mayReserve(demand, node)) return false;
+    demand.reservation = node;
+    node.reservation = demand;
+    return true;
+  }
+
+  /** Whether `#reserve` would be answered with yes. */
+  #mayReserve(demand: Demand<Work, Result>, node: FleetNode<Work, Result>): boolean {
+    return node.reservation === demand || (node.reservation === undefined && demand.reservation === undefined);
   }
 
   #isAvoided(demand: Demand<Work, Result>, slot: Slot<Work, Result>): boolean {

@@ -131,6 +131,7 @@ export class Queue<Work, Result> {
   #revive(demand: Demand<Work, Result>): void {
     this.#demands.set(demand.text, demand);
     demand.pools.clear();
+    demand.lookedInVain = undefined;
     this.#listener?.onDemand(demand);
   }
 

@@ -24,6 +24,19 @@ describe('an operation from submit to finish', () => {
     assert.deepEqual(driver.submit('three', { action: 'c' }), ['three queued']);
   });
 
+  it('does not pass its kind when room becomes free in the moment in which it comes', () => {
+    const [node, two] = [{ platform: 'cores=4' }, 'cores=2'];
+    const driver = new SchedulerDriver({ slotTimeoutMs: 1e9 });
+    driver.sync('s', node);
+    driver.submit('lost', { platform: 'cores=3' });
+    driver.nowMs = 30_000;
+    driver.sync('t', node);
+    driver.submit('first', { action: 'b', platform: two, priority: -100 });
+    driver.nowMs = 60_000;
+    const told = driver.submit('later', { action: 'c', platform: two });
+    assert.deepEqual(told, ['lost queued', 'later queued', 'first executing', 't: lease-1 attempt 1, work of first']);
+  });
+
   it('reports when the task was first queued, and names leases by the given prefix', () => {
     const driver = new SchedulerDriver({ leasePrefix: 'life7/' });
     driver.nowMs = 5;

@@ -243,6 +243,7 @@ class StateMachine<Work, Result> implements ViewedScheduler<Work, Result> {
       this.#attempts.claimed(task);
       this.#adoption.forget(task);
     }
+    if (task.state === 'queued') this.#tasks.recount(task, event);
     const operation = this.#tasks.join(task, event);
     if (task.state === 'kept') this.#tasks.answerKept(operation);
     else this.#effects.stage(operation, task.state === 'queued' ? this.#whyWaiting(task.demand) : undefined);

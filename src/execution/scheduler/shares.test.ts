@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { pathOf, putBackOf, type Share, Shares } from './shares.ts';
+import { goesBefore, pathOf, putBackOf, type Share, Shares } from './shares.ts';
 
 const FAIRNESS = { pointsPerDoubling: 100, ageingMsPerPoint: 60_000 };
 
@@ -140,5 +140,25 @@ describe('putBackOf', () => {
     assert.equal(putBackOf(share, 0), 0);
     shares.ran(share, 1, 180_000);
     assert.deepEqual([putBackOf(share, 60_000), putBackOf(share, 180_000), putBackOf(share, 200_000)], [2, 0, 0]);
+  });
+});
+
+describe('goesBefore', () => {
+  it('compares shares where their paths part: who runs less, and of equals who was not served since', () => {
+    const shares = new Shares(FAIRNESS);
+    const [build, test] = [shares.enter([one('alice'), one('build')]), shares.enter([one('alice'), one('test')])];
+    const bob = shares.enter([one('bob'), one('build')]);
+    shares.ran(build, 1, 60_000);
+    assert.deepEqual([goesBefore(test, build, 0), goesBefore(build, test, 0)], [true, false]);
+    assert.deepEqual([goesBefore(bob, test, 0), goesBefore(test, bob, 0)], [true, false], 'alice runs something');
+    shares.ran(build, -1);
+    assert.deepEqual([goesBefore(bob, test, 0), goesBefore(bob, test, 60_000)], [true, false]);
+    assert.equal(goesBefore(bob, bob, 0), false);
+  });
+
+  it('compares paths of different lengths as siblings', () => {
+    const shares = new Shares(FAIRNESS);
+    const [long, short] = [shares.enter([one('alice'), one('build')]), shares.enter([one('alice', 2)])];
+    assert.deepEqual([goesBefore(short, long, 0), goesBefore(long, short, 0)], [true, false]);
   });
 });

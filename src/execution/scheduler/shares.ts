@@ -124,6 +124,15 @@ export class Shares {
   }
 }
 
+/** Whether it is sooner the turn of the first share than of the second, for what was queued then: where their paths part. */
+export function goesBefore(first: Share, second: Share, queuedAtMs: number): boolean {
+  const path = pathOf(second);
+  const parted = pathOf(first).findIndex((share, level) => share !== path[level]);
+  const [mine, theirs] = [pathOf(first)[parted], path[parted]];
+  if (mine === undefined || theirs === undefined) return false;
+  return mine.claim + putBackOf(mine, queuedAtMs) < theirs.claim + putBackOf(theirs, queuedAtMs);
+}
+
 /** From the outermost to the innermost. */
 export function pathOf(innermost: Share): readonly Share[] {
   const path: Share[] = [];

@@ -96,6 +96,22 @@ describe('a straggler', () => {
     assert.deepEqual(driver.sync('c', { node: 'c' }), [HEDGE, 'c: lease-2 attempt 2, work of one']);
   });
 
+  it('is found by a slot that becomes idle behind many that run twice already, or do not fit it', () => {
+    const driver = driverOf({ maxShare: 1 });
+    for (let number = 0; number < 20; number++) {
+      driver.sync(`a${number}`, { node: `a${number}`, platform: 'os=linux' });
+      driver.submit(`linux ${number}`, { action: `1${number}`, platform: 'os=linux', expectedMs: 10_000 });
+    }
+    driver.sync('mac', { node: 'mac', platform: 'os=macos' });
+    driver.submit('mac', { action: 'b', platform: 'os=macos', expectedMs: 11_000 });
+    driver.tickAt(50_000);
+    assert.equal(driver.sync('idle mac', { node: 'idle', platform: 'os=macos' })[0], HEDGE);
+    for (let number = 0; number < 20; number++) {
+      const idle = driver.sync(`b${number}`, { node: `b${number}`, platform: 'os=linux' });
+      assert.equal(idle[0], HEDGE, `slot ${number}`);
+    }
+  });
+
   it('comes after everything that is queued', () => {
     const driver = running();
     driver.submit('two', { action: 'b' });

@@ -1,11 +1,12 @@
 import { Deadline, type Deadlines } from './deadlines.ts';
+import type { Demand } from './demand.ts';
 import type { Fleet } from './fleet.ts';
 import type { HedgingOptions, SchedulerOptions } from './options.ts';
 import type { Placement } from './placement.ts';
 import type { Slot } from './pool.ts';
 import { isLive, type Lease, type Task } from './task.ts';
 
-/** Stragglers a slot that becomes idle looks at. */
+/** Kinds of stragglers that a slot which becomes idle is compared with. */
 const MAX_LOOKS = 8;
 
 /** Attempts that take far longer than expected. An idle slot may run such a task a second time; the first good result counts. */
@@ -70,18 +71,24 @@ export class Stragglers<Work, Result> {
 
   /** What a slot that would be idle should run beside another, or undefined. */
   taskFor(slot: Slot<Work, Result>): Task<Work, Result> | undefined {
-    let looks = 0;
+    if (this.#waiting.size === 0 || this.#isFull) return undefined;
+    const inVain = new Set<Demand<Work, Result>>();
     for (const { task } of this.#waiting) {
-      if (this.#mayHedge(task) && this.#placement.couldHedge(task, slot)) return task;
-      looks++;
-      if (looks === MAX_LOOKS) return undefined;
+      const { demand, leases } = task;
+      if (inVain.has(demand) || !this.#mayHedge(task) || leases.some(({ node }) => node === slot.node)) continue;
+      if (this.#placement.couldRun(demand, slot)) return task;
+      inVain.add(demand);
+      if (inVain.size === MAX_LOOKS) return undefined;
     }
     return undefined;
   }
 
+  get #isFull(): boolean {
+    return this.#hedges >= Math.max(1, Math.floor(this.#options.maxShare * this.#fleet.size));
+  }
+
   #mayHedge(task: Task<Work, Result>): boolean {
-    const isFull = this.#hedges >= Math.max(1, Math.floor(this.#options.maxShare * this.#fleet.size));
-    if (isFull || task.state !== 'leased' || task.leases.length >= this.#maxAttempts) return false;
+    if (this.#isFull || task.state !== 'leased' || task.leases.length >= this.#maxAttempts) return false;
     return task.leases.filter(isLive).length === 1;
   }
 }

@@ -43,7 +43,7 @@ export interface Task<Work, Result> extends HeapItem {
   /** Its order without what is expected of it: what it adds to the claim of its share. */
   seniority: number;
   expectedMs: number | undefined;
-  /** The innermost share it is counted for. */
+  /** The innermost share it is counted for: of those who wait for it, whose turn was sooner when they came. */
   share: Share;
   inputs: InputSketch | undefined;
   state: 'queued' | 'leased' | 'recording' | 'kept' | 'over';

@@ -51,6 +51,49 @@ describe('merging (R-EX-15, R-EX-16)', () => {
   });
 });
 
+describe('a queued task that several wait for', () => {
+  /** A huge build runs one action and has nine more queued. */
+  function huge(): SchedulerDriver {
+    const driver = new SchedulerDriver();
+    for (let number = 0; number < 10; number++)
+      driver.submit(`huge ${number}`, { action: `1${number}`, shares: ['huge'] });
+    driver.sync('s');
+    return driver;
+  }
+
+  const shareOf = (driver: SchedulerDriver, operation: string): string | undefined =>
+    driver.view.taskOf(operation)?.shares[0]?.id;
+
+  it('is counted for the one whose turn is sooner: a small build does not wait until a huge one comes to it', () => {
+    const driver = huge();
+    driver.submit('small', { action: '19', shares: ['small'] });
+    assert.equal(shareOf(driver, 'huge 9'), 'small');
+    assert.deepEqual(driver.sync('t'), ['huge 9 executing', 'small executing', 't: lease-1 attempt 1, work of huge 9']);
+  });
+
+  it('stays where it is if the newcomer does not run less, and the share of the newcomer is not kept', () => {
+    const driver = huge();
+    driver.submit('small', { action: '19', shares: ['small'] });
+    driver.submit('other', { action: 'a', shares: ['small'] });
+    for (const slot of ['t', 'u', 'v']) driver.sync(slot);
+    driver.submit('late', { action: '18', shares: ['small'] });
+    assert.equal(shareOf(driver, 'late'), 'huge');
+    const tasks = [...driver.view.shares()].map((share) => [share.path[0]?.id, share.tasks, share.running]);
+    assert.deepEqual(tasks, [
+      ['huge', 9, 2],
+      ['small', 2, 2],
+    ]);
+  });
+
+  it('leaves no share behind when all are cancelled, whoever came first', () => {
+    const driver = huge();
+    driver.submit('small', { action: '19', shares: ['small'] });
+    driver.apply({ type: 'cancel', operation: 'small' });
+    for (let number = 0; number < 10; number++) driver.apply({ type: 'cancel', operation: `huge ${number}` });
+    assert.deepEqual([...driver.view.shares()], []);
+  });
+});
+
 describe('cancel and abandonment (R-OP-02, R-EX-12)', () => {
   it('cancels only the caller’s operation of a shared task', () => {
     const driver = new SchedulerDriver();

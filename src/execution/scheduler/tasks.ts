@@ -8,7 +8,7 @@ import type { AttemptRecord, Outcome, SubmitEvent } from './events.ts';
 import type { SchedulerOptions } from './options.ts';
 import { orderOf, seniorityOf } from './order.ts';
 import type { Queue } from './queue.ts';
-import type { Shares } from './shares.ts';
+import { goesBefore, type Shares } from './shares.ts';
 import type { Lease, Operation, Task, TaskResult } from './task.ts';
 import { Waiters } from './waiters.ts';
 
@@ -138,6 +138,24 @@ export class Tasks<Work, Result> {
     }
     this.#shares.leave(task.share);
     task.share = share;
+  }
+
+  /**
+   * Somebody else is about to wait for a queued task. It is counted for the one whose turn is sooner: a small build that shares actions with
+   * a huge one must not wait until that comes to them.
+   */
+  recount(task: Task<Work, Result>, { shares }: SubmitEvent<Work>): void {
+    const share = this.#shares.enter(shares);
+    const before = task.share;
+    if (!goesBefore(share, before, task.queuedAtMs)) {
+      this.#shares.leave(share);
+      return;
+    }
+    const { queue } = task.demand;
+    queue.remove(task);
+    task.share = share;
+    queue.push(task);
+    this.#shares.leave(before);
   }
 
   /** Lets a new operation wait for a task. */
