@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { constants } from 'node:http2';
 import { deferred, until } from '../../test/support/deferred.ts';
 import { framed, outcomeOf, RawGrpc } from '../../test/support/raw-grpc.ts';
 import { testServers } from '../../test/support/test-server.ts';
@@ -17,6 +18,33 @@ describe('openWindows', () => {
     const [settings] = await once(raw.session, 'remoteSettings');
     assert.equal(settings.initialWindowSize, 300 * KIB);
     assert.equal(settings.maxConcurrentStreams, 321);
+    raw.close();
+  });
+
+  it('leaves a connection open on which thousands of calls are cancelled: other calls go on', async () => {
+    const silent: Method = {
+      kind: 'server-streaming',
+      path: PATH,
+      async *handle(request, { signal }) {
+        yield request;
+        await once(signal, 'abort');
+      },
+    };
+    const { port } = await servers.start([silent], {});
+    const raw = new RawGrpc(port);
+    const answered = async () => {
+      const call = raw.call(PATH);
+      call.end(framed(Buffer.from('x')));
+      await once(call, 'data');
+      return call;
+    };
+    const other = await answered();
+    for (let round = 0; round < 30; round++) {
+      const calls = await Promise.all(Array.from({ length: 50 }, answered));
+      for (const call of calls) call.close(constants.NGHTTP2_CANCEL);
+    }
+    assert.equal((await answered()).closed, false);
+    assert.deepEqual([raw.session.closed, other.closed], [false, false]);
     raw.close();
   });
 
