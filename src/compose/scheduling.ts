@@ -63,6 +63,9 @@ export interface Scheduling {
 /** Node properties that workers can report (R-CM-31). */
 export const NODE_PROPERTIES: readonly string[] = ['mtime', 'unix_mode'];
 
+/** Room for what an Operation has around its response: its name, its metadata, its attempts. */
+const OPERATION_OVERHEAD_BYTES = 32 * 1024;
+
 /** How often what was learned of actions is written down. */
 const HISTORY_INTERVAL_MS = 300_000;
 
@@ -122,6 +125,7 @@ export async function createScheduling(config: Config, dependencies: SchedulingD
     lookUp: cache.lookUp,
     observer: cache.observer,
     statusOf: toWireStatus,
+    maxResponseBytes: config.rpc.maxSendMessageBytes - OPERATION_OVERHEAD_BYTES,
   });
   host.observe(() => marker.note(host.view.busySlots > 0));
   recordTrace(config, { ...dependencies, host, slotTimeoutMs: options.slotTimeoutMs });

@@ -97,6 +97,17 @@ describe('Executions', () => {
     assert.match(response.message, /could not be cached: the store is full/);
   });
 
+  it('says that a result is too large for any message, instead of sending it (R-XC-05)', async () => {
+    const world = new ExecutionWorld();
+    const { name } = world.start(await world.action('a'));
+    await world.quiet();
+    const result = ActionResult.fromPartial({ outputFiles: [{ path: 'x'.repeat(200_000) }] });
+    await world.work(ExecuteResponse.fromPartial({ result }));
+    const { status, result: sent } = await world.finished(name);
+    assert.deepEqual([status?.code, sent], [3, undefined]);
+    assert.match(status?.message ?? '', /^the result has 200\d{3} bytes, at most 100000 can be sent/);
+  });
+
   it('cancels a queued operation with CANCELLED inside its response (R-OP-02)', async () => {
     const world = new ExecutionWorld();
     const { name } = world.start(await world.action('a'));
@@ -293,6 +304,19 @@ describe('Executions', () => {
       world.executions.kill(name, { code: 13, message: 'again', details: [] });
     }
     world.executions.kill('main/operations/none', { code: 9, message: '', details: [] });
+  });
+
+  it('ends an operation for an operator that its client has deleted, queued or not yet (R-OP-04)', async () => {
+    const world = new ExecutionWorld();
+    const queued = world.start(await world.action('a'));
+    await world.quiet();
+    const early = world.start(await world.action('b'));
+    for (const { name } of [queued, early]) {
+      await world.operations.delete(name, never);
+      world.executions.kill(name, { code: 9, message: 'not today', details: [] });
+    }
+    await world.quiet();
+    assert.deepEqual([...world.host.view.tasks()], []);
   });
 
   describe('tells the history of results', () => {

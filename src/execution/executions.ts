@@ -10,6 +10,7 @@ import {
 import type { Status } from '../gen/google/rpc/status.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
+import { encodeResponse } from './encode-response.ts';
 import { type ExecutionReport, historyKey } from './execution-work.ts';
 import type { DurationHistory } from './history/duration-history.ts';
 import { type InputLeases, inputsOf } from './input-leases.ts';
@@ -55,6 +56,8 @@ export interface ExecutionParts {
   readonly inputs?: InputLeases;
   /** How a failure is said inside a response. */
   readonly statusOf: (error: unknown) => Status;
+  /** Largest encoded response. */
+  readonly maxResponseBytes: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -118,19 +121,20 @@ export class Executions {
 
   /** Cancels one caller's operation; others that share the task go on (R-OP-02). @throws operation-not-found. */
   cancel(name: string, message = 'the operation was cancelled'): void {
-    const { stage } = this.#parts.operations.get(name);
+    this.#parts.operations.get(name);
     const live = this.#live.get(name);
-    if (stage === 'completed' || live === undefined) return;
-    if (live.isSubmitted) this.#parts.host.apply({ type: 'cancel', operation: name, message });
-    else live.abort?.abort(new ReapiError('cancelled', message));
+    if (live !== undefined) this.#end(name, live, message);
   }
 
-  /** An operator ends an operation: its client gets this status (R-OP-02). Does nothing if it is over or unknown. */
+  /**
+   * An operator ends an operation: its client gets this status (R-OP-02). One that its client has deleted is not over yet (R-OP-04).
+   * Does nothing if it is over or unknown.
+   */
   kill(name: string, status: Status): void {
     const live = this.#live.get(name);
     if (live === undefined) return;
     live.killedWith = status;
-    this.cancel(name, status.message === '' ? 'an operator ended the operation' : status.message);
+    this.#end(name, live, status.message === '' ? 'an operator ended the operation' : status.message);
   }
 
   /** The scheduler's word that an operation is over. */
@@ -145,6 +149,11 @@ export class Executions {
       if (!live.isSubmitted) live.abort?.abort(new ReapiError('unavailable', 'the server is stopping'));
     }
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  #end(name: string, live: Live, message: string): void {
+    if (live.isSubmitted) this.#parts.host.apply({ type: 'cancel', operation: name, message });
+    else live.abort?.abort(new ReapiError('cancelled', message));
   }
 
   async #begin(name: string, live: Live, abort: AbortController): Promise<void> {
@@ -252,9 +261,16 @@ export class Executions {
   #complete(name: string, response: ExecuteResponse, attempts: readonly Attempt[] = []): void {
     this.#live.delete(name);
     this.#parts.inputs?.release(name);
-    // The encoder's buffer may be larger than what it wrote.
-    const encoded = Uint8Array.from(ExecuteResponse.encode(response).finish());
-    this.#parts.operations.finish(name, encoded, attempts);
+    this.#parts.operations.finish(name, this.#encoded(response), attempts);
+  }
+
+  #encoded(response: ExecuteResponse): Uint8Array {
+    const { maxResponseBytes } = this.#parts;
+    try {
+      return encodeResponse(response, maxResponseBytes);
+    } catch (error) {
+      return encodeResponse(this.#failedResponse(error), maxResponseBytes);
+    }
   }
 
   #watched(name: string, isWatched: boolean): void {

@@ -83,6 +83,47 @@ describe('missingInputsOf', () => {
     assert.deepEqual(largest.sketch, expected);
   });
 
+  it('lets other things happen between its steps, however many trees there are: they may all be at hand', async () => {
+    const inputs = new Inputs();
+    const names = Array.from({ length: 100 }, (_, index) => String(index));
+    const files = Object.fromEntries(names.map((name) => [name, lost(name)]));
+    const store = Object.assign(inputs.store, { findMissing: async () => [] });
+    const missing = missingInputsOf(store, limits);
+    const root = await inputs.put(inputs.directory(files));
+    let turns = 0;
+    const count = (): void => {
+      turns++;
+      handle = setImmediate(count);
+    };
+    let handle = setImmediate(count);
+    await Promise.all(Array.from({ length: 200 }, () => missing(root, never)));
+    clearImmediate(handle);
+    assert.ok(turns >= 15, `20,000 files in ${turns} turns`);
+  });
+
+  it('walks so many trees at a time and no more: others wait, and may be given up', async () => {
+    const inputs = new Inputs();
+    const gate = Promise.withResolvers<Uint8Array>();
+    let reading = 0;
+    const store = Object.assign(inputs.store, {
+      getBytes: () => {
+        reading++;
+        return gate.promise;
+      },
+    });
+    const missing = missingInputsOf(store, limits);
+    const walks = Array.from({ length: 40 }, () => missing(lost('root'), never));
+    const leaving = new AbortController();
+    const last = missing(lost('root'), leaving.signal);
+    await new Promise(setImmediate);
+    assert.equal(reading, 32);
+    leaving.abort();
+    await assert.rejects(last, (error) => isKind(error, 'cancelled'));
+    gate.resolve(inputs.directory({}));
+    await Promise.all(walks);
+    assert.equal(reading, 40);
+  });
+
   it('names a missing root itself', async () => {
     assert.deepEqual(await new Inputs().missing(lost('root')), [lost('root')]);
   });

@@ -120,3 +120,23 @@ describe('OperationQueue.Synchronize with workers of ours', () => {
     await newer;
   });
 });
+
+describe('OperationQueue.Synchronize with workers that are wrong', () => {
+  it('makes an error of results that no worker sends: done with neither would crash Bazel (R-EX-04)', async () => {
+    for (const response of [{}, { status: { code: 0 } }]) {
+      const queue = new Queue();
+      queue.submit();
+      await queue.synchronize(IDLE);
+      const nothing = { ...executing(ExecuteResponse.fromPartial(response)), preferBeingIdle: true };
+      for (let attempt = 1; attempt <= 3; attempt++) {
+        await queue.synchronize(nothing);
+        if (attempt < 3) assert.equal(caseOf(await queue.synchronize(IDLE)), 'executing');
+      }
+      await settle();
+      const [outcome] = queue.outcomes;
+      assert.ok(outcome?.type === 'result');
+      const { status, result } = outcome.result.response;
+      assert.deepEqual([status?.code, status?.message, result], [13, 'the worker sent no result', undefined]);
+    }
+  });
+});

@@ -5,8 +5,9 @@ import { type Digest, digestFromWire, digestToWire, sameDigest } from '../digest
 import { type DigestFunction, digestFunctionToWire, resolveDigestFunction } from '../digest/digest-function.ts';
 import { type InstanceName, parseInstanceName } from '../digest/instance-name.ts';
 import { ReapiError } from '../errors.ts';
-import { RequestMetadata } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
+import { type ExecuteResponse, RequestMetadata } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { NextAction, WorkerReport } from '../gen/gantry/v1/worker.ts';
+import { Code } from '../gen/google/rpc/code.ts';
 import {
   type CurrentState,
   OperationQueueDefinition,
@@ -174,7 +175,7 @@ function reportOf(
   if (executionState === undefined) throw invalid('the execution state is required', 'current_state.executing');
   const known = own === undefined || own.leaseId === '' ? {} : { lease: own.leaseId, ...keyOf(own, action) };
   if (executionState.$case !== 'completed') return { action, ...known };
-  const response = executionState.value;
+  const response = saidOf(executionState.value);
   const isRecordedByWorker = own === undefined || !own.serverRecordsResult;
   const ranMs = ranMsOf(response.result?.executionMetadata);
   const completed = {
@@ -183,6 +184,12 @@ function reportOf(
     ...(ranMs !== undefined && { ranMs }),
   };
   return { action, ...known, completed };
+}
+
+/** Done with neither a result nor an error would crash Bazel (R-EX-04). */
+function saidOf(response: ExecuteResponse): ExecuteResponse {
+  if (response.result !== undefined || (response.status?.code ?? Code.OK) !== Code.OK) return response;
+  return { ...response, status: { code: Code.INTERNAL, message: 'the worker sent no result', details: [] } };
 }
 
 /** Ours says the whole key, so that a server that was started again can adopt the work. */

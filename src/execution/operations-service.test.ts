@@ -69,11 +69,11 @@ class Service {
     return name;
   }
 
-  call<Res>(method: Parameters<typeof callUnary<object, Res>>[1], request: object): Promise<Res> {
+  call<Res>(method: Parameters<typeof callUnary<object, Res>>[1], request: object, call = fakeCall()): Promise<Res> {
     const parts = { operations: this.operations, authorizer: this.authorizer, clock: this.clock };
     const executions = { cancel: (name: string) => void this.cancelled.push(name) };
     const served = operationsMethods({ ...parts, executions, stopping: this.stopping.signal });
-    return callUnary(served, method, request, fakeCall());
+    return callUnary(served, method, request, call);
   }
 
   get = (name: string) => this.call(methods.getOperation, { name });
@@ -222,6 +222,17 @@ describe('google.longrunning.Operations', () => {
     await turns(3);
     service.operations.finish(name, response);
     assert.equal((await late).done, true);
+    assert.equal(service.clock.armed, 0);
+  });
+
+  it('answers whoever waits before the deadline of the call (R-OP-05)', async () => {
+    const service = new Service();
+    const request = { name: service.create(), timeout: { seconds: 3_600n, nanos: 0 } };
+    const call = fakeCall({ deadlineMs: service.clock.nowMs() + 10_000 });
+    const answer = service.call(methods.waitOperation, request, call);
+    await turns(3);
+    service.clock.advance(9_000);
+    assert.equal((await answer).done, false);
     assert.equal(service.clock.armed, 0);
   });
 

@@ -45,6 +45,9 @@ const WIRE_STAGE: Readonly<Record<Stage, ExecutionStage_Value>> = {
   completed: ExecutionStage_Value.COMPLETED,
 };
 
+/** So much of a call's time may pass before WaitOperation answers: the rest is for the way back. */
+const SHARE_OF_DEADLINE = 0.9;
+
 const EXECUTION = 'build.bazel.remote.execution.v2';
 
 /**
@@ -116,8 +119,10 @@ export function operationsMethods(parts: OperationsServiceParts): Method[] {
     }),
     unary(OperationsDefinition, methods.waitOperation, async (request, call) => {
       const state = await find(request.name, call);
-      const timeoutMs = request.timeout && millisecondsOf(request.timeout);
-      if (state.stage === 'completed' || (timeoutMs ?? 1) <= 0) return operationMessage(state, 'full');
+      const askedMs = request.timeout === undefined ? Number.POSITIVE_INFINITY : millisecondsOf(request.timeout);
+      const leftMs = (call.deadlineMs ?? Number.POSITIVE_INFINITY) - clock.nowMs();
+      const timeoutMs = Math.min(askedMs, SHARE_OF_DEADLINE * leftMs);
+      if (state.stage === 'completed' || timeoutMs <= 0) return operationMessage(state, 'full');
       const signal = AbortSignal.any([call.signal, stopping]);
       return operationMessage(await waitUntilDone(operations, clock, state.name, { timeoutMs, signal }), 'full');
     }),
@@ -143,7 +148,8 @@ async function list(
 }
 
 interface WaitLimits {
-  readonly timeoutMs: number | undefined;
+  /** May be infinite. */
+  readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
@@ -156,8 +162,9 @@ async function waitUntilDone(
 ): Promise<OperationState> {
   const timeUp = new AbortController();
   const { timeoutMs, signal } = limits;
-  const timer =
-    timeoutMs === undefined ? undefined : clock.wakeAt(clock.monotonicMs() + timeoutMs, () => timeUp.abort());
+  const timer = Number.isFinite(timeoutMs)
+    ? clock.wakeAt(clock.monotonicMs() + timeoutMs, () => timeUp.abort())
+    : undefined;
   try {
     for await (const state of operations.watch(name, AbortSignal.any([signal, timeUp.signal]))) {
       if (state.stage === 'completed') return state;

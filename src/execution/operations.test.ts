@@ -182,6 +182,23 @@ describe('Operations', () => {
     );
   });
 
+  it('tells whoever watches how an operation ended although nothing finished is kept', async () => {
+    for (const options of [{ maxFinished: 0 }, { finishedRetentionMs: 0 }, { maxFinishedBytes: 1 }]) {
+      const { operations } = setUp(options);
+      const { name } = operations.create(keyUnder(main));
+      const watcher = reader(operations, name);
+      await watcher.next();
+      const next = watcher.pending();
+      operations.finish(name, response);
+      assert.deepEqual((await next).value?.response, response);
+      assert.equal(await watcher.next(), undefined);
+      assert.throws(
+        () => operations.get(name),
+        (error) => isKind(error, 'operation-not-found'),
+      );
+    }
+  });
+
   it('law: forgets by age and number, whatever is deleted meanwhile', async () => {
     const step = fc.oneof(
       fc.record({ type: fc.constant('finish' as const) }),
@@ -395,5 +412,25 @@ describe('Operations with an archive', () => {
     await archive.settle(1_000);
     await assert.rejects(operations.find(names[0] ?? '', never), gone);
     assert.equal((await operations.find(names[1] ?? '', never)).name, names[1]);
+  });
+
+  it('keeps responses in memory up to its limit of bytes, and older ones in the archive only', async () => {
+    const { server } = world({ maxFinished: 10, maxFinishedBytes: 2 * response.length });
+    const { operations, archive } = server();
+    const names = [0, 1, 2].map(() => operations.create(keyUnder(main)).name);
+    for (const name of names) operations.finish(name, response);
+    await archive.settle(1_000);
+    assert.deepEqual(
+      [...operations.list()].map(({ name }) => name),
+      names.slice(1).reverse(),
+    );
+    assert.deepEqual((await operations.find(names[0] ?? '', never)).response, Uint8Array.from(response));
+    await operations.delete(names[2] ?? '', never);
+    const next = operations.create(keyUnder(main)).name;
+    operations.finish(next, response);
+    assert.deepEqual(
+      [...operations.list()].map(({ name }) => name),
+      [next, names[1]],
+    );
   });
 });

@@ -55,6 +55,8 @@ export interface OperationsOptions {
   readonly maxLive: number;
   /** Finished operations that stay readable; the oldest are forgotten first (R-EX-09). */
   readonly maxFinished: number;
+  /** What their responses may take together in memory; the oldest of more are in the archive only. Default 256 MiB. */
+  readonly maxFinishedBytes?: number;
   /** How long a finished operation stays readable. */
   readonly finishedRetentionMs: number;
   /** How often an unchanged state is sent again to whoever watches (R-EX-06). */
@@ -68,6 +70,9 @@ interface Entry extends Placed<Entry> {
   /** Unset if nobody watches: most of the finished ones. */
   wakers: Set<() => void> | undefined;
 }
+
+/** A hundred thousand of the usual size. Those of verbose tests have megabytes each. */
+const MAX_FINISHED_BYTES = 256 * 1024 * 1024;
 
 /** Marks of order in a millisecond: more than operations are created in one. */
 const ORDERS_PER_MS = 1000;
@@ -83,12 +88,13 @@ const UNWATCHED: WaiterObserver = { attached: () => undefined, detached: () => u
 export class Operations {
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #options: OperationsOptions;
+  readonly #options: Required<OperationsOptions>;
   readonly #archive: OperationArchive | undefined;
   readonly #ids = new RequestIdReader();
   readonly #live = new Map<string, Entry>();
   /** In order of finishing. */
   readonly #finished = new Map<string, Entry>();
+  #finishedBytes = 0;
   #byAge: Iterator<Entry, undefined> = this.#finished.values();
   /** The last that `#byAge` gave. */
   #oldest: Entry | undefined;
@@ -101,7 +107,7 @@ export class Operations {
   constructor(clock: Clock, random: Random, options: OperationsOptions, archive?: OperationArchive) {
     this.#clock = clock;
     this.#random = random;
-    this.#options = options;
+    this.#options = { maxFinishedBytes: MAX_FINISHED_BYTES, ...options };
     this.#archive = archive;
   }
 
@@ -188,6 +194,7 @@ export class Operations {
     this.#live.delete(name);
     entry.finishedAtMs = this.#clock.monotonicMs();
     this.#finished.set(name, entry);
+    this.#finishedBytes += response.length;
     const last = attempts.at(-1);
     this.#change(entry, {
       ...{ ...entry.state, stage: 'completed', message: '', response, attempts },
@@ -237,7 +244,8 @@ export class Operations {
         // A signal aborted before the watch began wakes nobody.
         if (entry.state === state && !signal.aborted) await this.#nextTurn(turn);
         if (signal.aborted) throw signal.reason;
-        this.#entry(name);
+        // How it ended is told also if it is forgotten at once.
+        if (entry.state.stage !== 'completed') this.#entry(name);
       }
     } finally {
       signal.removeEventListener('abort', wake);
@@ -276,17 +284,18 @@ export class Operations {
 
   #forget(name: string, entry: Entry): void {
     this.#live.delete(name);
-    this.#finished.delete(name);
+    if (this.#finished.delete(name)) this.#finishedBytes -= entry.state.response?.length ?? 0;
     this.#created.remove(entry);
   }
 
   #sweep(): void {
-    const expiredBefore = this.#clock.monotonicMs() - this.#options.finishedRetentionMs;
+    const { finishedRetentionMs, maxFinished, maxFinishedBytes } = this.#options;
+    const expiredBefore = this.#clock.monotonicMs() - finishedRetentionMs;
     for (let entry = this.#oldestFinished(); entry !== undefined; entry = this.#oldestFinished()) {
-      const isExpired = entry.finishedAtMs <= expiredBefore;
-      if (!isExpired && this.#finished.size <= this.#options.maxFinished) return;
+      const isOver = entry.finishedAtMs <= expiredBefore || this.#finished.size > maxFinished;
+      if (!isOver && this.#finishedBytes <= maxFinishedBytes) return;
       this.#forget(entry.state.name, entry);
-      this.#archive?.forgetUntil(entry.state.finishedAtMs ?? 0);
+      if (isOver) this.#archive?.forgetUntil(entry.state.finishedAtMs ?? 0);
     }
   }
 

@@ -176,6 +176,14 @@ describe('ActionPreparer', () => {
     await prepare();
   });
 
+  it('counts how deep a working directory is once, for all outputs', async () => {
+    const depth = 800;
+    const up = (levels: number): string => `${'../'.repeat(levels)}x`;
+    const command = { workingDirectory: 'a/./'.repeat(depth), outputPaths: [...Array(500).fill('b'), up(depth)] };
+    await (await setUp({ command })).prepare();
+    await refusal({ command: { ...command, outputPaths: ['b', up(depth + 1)] } }, 'invalid-argument');
+  });
+
   it('refuses a working directory outside the input root (R-CM-07)', async () => {
     await refusal({ command: { workingDirectory: '../x' } }, 'invalid-argument');
     await refusal({ command: { workingDirectory: '/tmp' } }, 'invalid-argument');

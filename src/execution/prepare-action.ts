@@ -103,9 +103,9 @@ export class ActionPreparer {
       const message = `the node property "${name}" is not supported; known: ${this.#options.nodeProperties.join(', ')}`;
       throw new ReapiError('invalid-argument', message, { field: 'output_node_properties' });
     }
-    checkWithinRoot(command.workingDirectory, '', 'working_directory');
+    const depth = depthWithinRoot(command.workingDirectory, 0, 'working_directory');
     const outputs = [...command.outputPaths, ...command.outputFiles, ...command.outputDirectories];
-    for (const path of outputs) checkWithinRoot(path, command.workingDirectory, 'output_paths');
+    for (const path of outputs) depthWithinRoot(path, depth, 'output_paths');
   }
 
   async #message<T>(
@@ -139,16 +139,20 @@ function missingInputs(missing: readonly Digest[]): ReapiError {
   return new ReapiError('missing-inputs', message, { missing });
 }
 
-/** `..` is fine as long as the path stays inside the input root: BuildStream sends such paths (R-CM-03). */
-function checkWithinRoot(path: string, from: string, field: string): void {
+/**
+ * `..` is fine as long as the path stays inside the input root: BuildStream sends such paths (R-CM-03).
+ * @param from how deep below the root the path begins. @returns how deep it ends. @throws invalid-argument.
+ */
+function depthWithinRoot(path: string, from: number, field: string): number {
   const wrong = (why: string): ReapiError =>
     new ReapiError('invalid-argument', `Command.${field}: "${path}" ${why}`, { field });
   if (path.includes('\0')) throw wrong('has a NUL character');
   if (path.startsWith('/')) throw wrong('is absolute');
-  let depth = 0;
-  for (const segment of `${from}/${path}`.split('/')) {
+  let depth = from;
+  for (const segment of path.split('/')) {
     if (segment === '' || segment === '.') continue;
     depth += segment === '..' ? -1 : 1;
     if (depth < 0) throw wrong('leaves the input root');
   }
+  return depth;
 }

@@ -115,6 +115,7 @@ export class ExecutionWorld {
       shares: new ShareRules({ levels: ['principal', 'invocation'], weights: [] }),
       history: this.history,
       statusOf: toWireStatus,
+      maxResponseBytes: 100_000,
       log: NO_LOG,
       ...parts,
     });
