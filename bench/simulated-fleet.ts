@@ -70,6 +70,7 @@ export class SimulatedFleet {
       return DONE;
     },
     cleanUp: () => Promise.resolve(),
+    close: () => Promise.resolve(),
   };
 
   /** Begins at once. */

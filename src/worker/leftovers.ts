@@ -20,16 +20,24 @@ export async function clearLeftovers(folder: string): Promise<number> {
 /**
  * Kills every process whose working directory, stdout or stderr lies in the folder. Does nothing where there is no /proc.
  * @param folder a real path. It is not resolved here: an action may have put a symlink to anywhere in its place.
+ * @param spared name of a folder in it whose processes may go on.
  */
-export function killProcessesIn(folder: string): number {
+export function killProcessesIn(folder: string, spared?: string): number {
   const inside = `${folder}/`;
   let killed = 0;
   for (const pid of processIds()) {
     if (pid === process.pid) continue;
-    const isInside = ['cwd', 'fd/1', 'fd/2'].some((link) => linkTarget(`/proc/${pid}/${link}`).startsWith(inside));
-    if (isInside && kill(pid)) killed++;
+    const links = ['cwd', 'fd/1', 'fd/2'].map((link) => linkTarget(`/proc/${pid}/${link}`));
+    const found = links.filter((path) => path.startsWith(inside)).map((path) => firstName(path.slice(inside.length)));
+    if (found.length > 0 && !found.some((name) => name === spared) && kill(pid)) killed++;
   }
   return killed;
+}
+
+/** The system says of what was removed, in the path itself, that it was. */
+function firstName(path: string): string {
+  const [name = ''] = path.split('/', 1);
+  return name.replace(/ \(deleted\)$/, '');
 }
 
 function processIds(): number[] {

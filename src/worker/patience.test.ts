@@ -43,6 +43,20 @@ describe('withPatience', () => {
     assert.equal(attempts, 3);
   });
 
+  it('has as much patience after an hour of transfers as at the start, each time the peer goes away', async () => {
+    const hour = 3_600_000;
+    const transfer = async (): Promise<string> => {
+      const attempt = ++attempts;
+      if (attempt % 2 === 1) clock.advance(hour);
+      return attempt === 5 ? 'done' : Promise.reject(away);
+    };
+    const result = withPatience(clock, 2000, never, transfer);
+    for (let count = 0; count < 4; count++) await pass(1000);
+    assert.equal(await result, 'done');
+    assert.equal(attempts, 5);
+    assert.equal(clock.armed, 0);
+  });
+
   it('passes every other failure on at once', async () => {
     const wrong = new ReapiError('invalid-argument', 'wrong');
     await assert.rejects(withPatience(clock, 60_000, never, failing(1, wrong)), wrong);

@@ -12,6 +12,7 @@ import {
   FindMissingBlobsResponse,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import { ReadRequest, ReadResponse, WriteRequest, WriteResponse } from '../gen/google/bytestream/bytestream.ts';
+import { Code } from '../gen/google/rpc/code.ts';
 import type { CallOptions, ClientMethod, RpcClient, ServiceName } from '../rpc/client.ts';
 import { collect, streamOf } from '../system/byte-stream.ts';
 import { RemoteStore } from './remote-store.ts';
@@ -22,6 +23,8 @@ class FakeServer implements RpcClient {
   readonly writes: WriteRequest[] = [];
   readonly batchSizes: number[] = [];
   readonly reads: string[] = [];
+  /** What it says of every blob of a batch. */
+  blobCode: Code = Code.OK;
 
   unary<Req, Res>(
     _service: ServiceName,
@@ -76,6 +79,7 @@ class FakeServer implements RpcClient {
       const { digests } = BatchReadBlobsRequest.decode(bytes);
       this.batchSizes.push(digests.length);
       const responses = digests.map((digest) => {
+        if (this.blobCode !== Code.OK) return { digest, status: { code: this.blobCode, message: 'said the storage' } };
         const data = this.blobs.get(digest.hash);
         return data === undefined ? { digest, status: { code: 5 } } : { digest, data };
       });
@@ -84,6 +88,7 @@ class FakeServer implements RpcClient {
     const { requests } = BatchUpdateBlobsRequest.decode(bytes);
     this.batchSizes.push(requests.length);
     const responses = requests.map(({ digest, data }) => {
+      if (this.blobCode !== Code.OK) return { status: { code: this.blobCode, message: 'said the storage' } };
       if (data[0] === 0xff) return { ...(digest && { digest }), status: { code: 8, message: 'full' } };
       this.blobs.set(digest?.hash ?? '', data);
       return { ...(digest && { digest }) };
@@ -200,6 +205,11 @@ describe('RemoteStore', () => {
     ['cancelled', 'unavailable'],
     ['denied', 'internal'],
     ['unauthenticated', 'internal'],
+    ['not-found', 'internal'],
+    ['precondition', 'internal'],
+    ['out-of-range', 'internal'],
+    ['unimplemented', 'internal'],
+    ['data-loss', 'internal'],
     ['quota-exceeded', 'quota-exceeded'],
   ] as const) {
     it(`reports ${kind} of the storage as ${becomes}, so that it does not look like the action’s own`, async () => {
@@ -212,12 +222,44 @@ describe('RemoteStore', () => {
         store.writeAll([{ digest, bytes }], never),
         store.findMissing([digest], never),
         store.write(digest, streamOf(bytes), never),
-        collect(store.open(digest, never), 1000),
+        // That a blob is absent is for the caller to judge.
+        ...(kind === 'not-found' ? [] : [collect(store.open(digest, never), 1000)]),
       ]) {
         await assert.rejects(call, (error) => isKind(error, becomes) && /said the storage/.test(error.message));
       }
     });
   }
+
+  for (const [code, becomes] of [
+    [Code.DEADLINE_EXCEEDED, 'unavailable'],
+    [Code.CANCELLED, 'unavailable'],
+    [Code.INVALID_ARGUMENT, 'internal'],
+    [Code.PERMISSION_DENIED, 'internal'],
+    [Code.FAILED_PRECONDITION, 'internal'],
+    [Code.DATA_LOSS, 'internal'],
+  ] as const) {
+    it(`reports code ${code} for one blob of a batch as ${becomes}: a late storage is no action that took too long`, async () => {
+      server.blobCode = code;
+      const { digest, bytes } = blob('x');
+      for (const call of [store.readAll([digest], never), store.writeAll([{ digest, bytes }], never)]) {
+        await assert.rejects(call, (error) => isKind(error, becomes) && /said the storage/.test(error.message));
+      }
+    });
+  }
+
+  it('takes a digest that is none for a fault of the storage', async () => {
+    server.unary = async (_service, method) =>
+      method.responseType.decode(
+        FindMissingBlobsResponse.encode({ missingBlobDigests: [{ hash: 'x', sizeBytes: 1n }] }).finish(),
+      );
+    await assert.rejects(store.findMissing([blob('x').digest], never), (error) => isKind(error, 'internal'));
+  });
+
+  it('says that the storage takes no blob as large as an output, which it never will (R-CAS-13)', async () => {
+    server.clientStream = () => Promise.reject(new ReapiError('invalid-argument', 'larger than 1000 bytes'));
+    const { digest, bytes } = blob('x');
+    await assert.rejects(store.write(digest, streamOf(bytes), never), (error) => isKind(error, 'invalid-argument'));
+  });
 
   it('reports a call that was given up here as cancelled', async () => {
     server.unary = () => Promise.reject(new ReapiError('cancelled', 'the call was cancelled'));

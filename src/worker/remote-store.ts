@@ -3,7 +3,7 @@ import { type DigestFunction, digestFunctionToWire } from '../digest/digest-func
 import { createHasher, digestOf } from '../digest/hasher.ts';
 import type { InstanceName } from '../digest/instance-name.ts';
 import { formatBlobName, formatUploadName } from '../digest/resource-name.ts';
-import { isKind, ReapiError } from '../errors.ts';
+import { type ErrorKind, isKind, ReapiError } from '../errors.ts';
 import {
   type BatchReadBlobsResponse_Response,
   Compressor_Value,
@@ -133,7 +133,8 @@ export class RemoteStore implements WorkerStore {
         throw new ReapiError('internal', 'the server answered for other blobs than were uploaded');
       }
       for (const { status } of response.responses) {
-        if (status !== undefined && status.code !== Code.OK) throw fromWireStatus(status.code, status.message);
+        if (status === undefined || status.code === Code.OK) continue;
+        throw storageFailure(fromWireStatus(status.code, status.message), signal);
       }
     }
   }
@@ -141,13 +142,16 @@ export class RemoteStore implements WorkerStore {
   async write(digest: Digest, bytes: ByteStream, signal: AbortSignal): Promise<void> {
     const { instance } = this.#options;
     const resourceName = formatUploadName({ instance, digest, upload: this.#random.uuid() });
-    const requests = writeRequests(resourceName, digest, bytes);
+    const source: Source = { failure: undefined };
+    const requests = noting(source, writeRequests(resourceName, digest, bytes));
     const method = ByteStreamDefinition.methods.write;
     let response: WriteResponse;
     try {
       response = await this.#writes.clientStream(ByteStreamDefinition, method, requests, { signal });
     } catch (error) {
-      throw storageFailure(error, signal);
+      // A blob larger than the storage takes is refused for ever (R-CAS-13): an output that does not fit.
+      const isOwn = error === source.failure || isKind(error, 'invalid-argument');
+      throw isOwn ? error : storageFailure(error, signal);
     }
     if (response.committedSize !== BigInt(digest.sizeBytes)) {
       throw new ReapiError(
@@ -163,7 +167,7 @@ export class RemoteStore implements WorkerStore {
       const responses = this.#reads.serverStream(ByteStreamDefinition, method, request, { signal });
       for await (const { data } of responses) yield data;
     } catch (error) {
-      throw storageFailure(error, signal);
+      throw isAbsent(error) ? error : storageFailure(error, signal);
     }
   }
 
@@ -182,7 +186,7 @@ export class RemoteStore implements WorkerStore {
     for (const response of responses) {
       const digest = this.#fromWire(response.digest);
       if (!asked.delete(digestKey(digest))) continue;
-      const bytes = bytesOf(digest, response);
+      const bytes = bytesOf(digest, response, signal);
       if (bytes !== undefined) found.set(digestKey(digest), bytes);
     }
     if (asked.size > 0) throw new ReapiError('internal', `the server left out ${asked.size} of the blobs asked for`);
@@ -194,7 +198,11 @@ export class RemoteStore implements WorkerStore {
   }
 
   #fromWire(wire: Parameters<typeof digestFromWire>[1]): Digest {
-    return digestFromWire(this.#options.digestFunction, wire, 'digest');
+    try {
+      return digestFromWire(this.#options.digestFunction, wire, 'digest');
+    } catch (error) {
+      throw new ReapiError('internal', 'the storage answered with a digest that is none', { cause: error });
+    }
   }
 
   async #call<Req, Res>(
@@ -206,10 +214,22 @@ export class RemoteStore implements WorkerStore {
     try {
       return await client.unary(CAS, method, request, { signal, timeoutMs: this.#options.callTimeoutMs });
     } catch (error) {
-      throw storageFailure(isKind(error, 'invalid-argument') ? refused(error) : error, signal);
+      throw storageFailure(error, signal);
     }
   }
 }
+
+/** What a peer answers that cannot or will not serve a call, or that finds it wrong. */
+const REFUSALS: ReadonlySet<ErrorKind> = new Set([
+  'invalid-argument',
+  'not-found',
+  'denied',
+  'precondition',
+  'out-of-range',
+  'unimplemented',
+  'data-loss',
+  'unauthenticated',
+]);
 
 /**
  * A failure of the storage, such that nobody takes it for one of the action: a call that is late or was ended by a server
@@ -218,16 +238,14 @@ export class RemoteStore implements WorkerStore {
  */
 function storageFailure(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted || !(error instanceof ReapiError)) return error;
-  const { kind } = error;
-  if (kind === 'denied' || kind === 'unauthenticated') return refused(error);
+  const { kind, message } = error;
+  if (REFUSALS.has(kind)) {
+    return new ReapiError('internal', `the storage refused a call of the worker: ${message}`, { cause: error });
+  }
   if (kind !== 'timed-out' && kind !== 'cancelled') return error;
-  return new ReapiError('unavailable', `the storage did not finish a call of the worker: ${error.message}`, {
+  return new ReapiError('unavailable', `the storage did not finish a call of the worker: ${message}`, {
     cause: error,
   });
-}
-
-function refused(error: ReapiError): ReapiError {
-  return new ReapiError('internal', `the storage refused a call of the worker: ${error.message}`, { cause: error });
 }
 
 /** Whether a read failed because the blob is not there. */
@@ -235,10 +253,14 @@ function isAbsent(error: unknown): boolean {
   return isKind(error, 'blob-not-found') || isKind(error, 'not-found');
 }
 
-function bytesOf(digest: Digest, response: BatchReadBlobsResponse_Response): Uint8Array | undefined {
+function bytesOf(
+  digest: Digest,
+  response: BatchReadBlobsResponse_Response,
+  signal: AbortSignal,
+): Uint8Array | undefined {
   const code = response.status?.code ?? Code.OK;
   if (code === Code.NOT_FOUND) return undefined;
-  if (code !== Code.OK) throw fromWireStatus(code, response.status?.message ?? '');
+  if (code !== Code.OK) throw storageFailure(fromWireStatus(code, response.status?.message ?? ''), signal);
   if (!sameDigest(digestOf(digest.function, response.data), digest)) throw damaged(digest);
   return response.data;
 }
@@ -246,6 +268,21 @@ function bytesOf(digest: Digest, response: BatchReadBlobsResponse_Response): Uin
 /** `internal`, not `data-loss`: it may have happened on the way, and another attempt elsewhere may do better. */
 function damaged(digest: Digest): ReapiError {
   return new ReapiError('internal', `the bytes received for ${digestKey(digest)} do not match it`);
+}
+
+/** Where the bytes of an upload come from. */
+interface Source {
+  /** What went wrong there, rather than at the storage. */
+  failure: unknown;
+}
+
+async function* noting<T>(source: Source, requests: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* requests;
+  } catch (error) {
+    source.failure = error;
+    throw error;
+  }
 }
 
 /** The name goes with the first message only (R-BS-30); the end has a message of its own (R-BS-35). */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -12,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isKind } from '../errors.ts';
 import { removeTree } from './remove-tree.ts';
@@ -60,6 +61,21 @@ describe('removeTree', () => {
     execFileSync('/bin/sh', ['-c', 'n=$(printf "\\377"); mkdir "$n"; echo x >"$n/$n"'], { cwd: join(tree, 'a') });
     chmodSync(join(tree, 'a/b'), 0);
     await removeTree(tree);
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  it('bears that an action took the permissions of the folder around it, without being root', async () => {
+    const nobody = 65_534;
+    const isRoot = process.geteuid?.() === 0;
+    if (isRoot)
+      for (const path of [folder, tree, 'a', 'a/b'].map((name) => resolve(tree, name))) chownSync(path, nobody, nobody);
+    chmodSync(folder, 0);
+    if (isRoot) process.seteuid?.(nobody);
+    try {
+      await removeTree(tree);
+    } finally {
+      if (isRoot) process.seteuid?.(0);
+    }
     assert.deepEqual(readdirSync(folder), []);
   });
 

@@ -80,7 +80,7 @@ class Removal {
 
 /** Entries of a directory. What is none, or a symlink to one, is removed on the spot. */
 function list(path: Buffer): Dirent<Buffer>[] {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+  const stat = insist(path, () => lstatSync(path, { throwIfNoEntry: false }));
   if (stat?.isDirectory()) return insist(path, () => readdirSync(path, { withFileTypes: true, encoding: 'buffer' }));
   if (stat !== undefined) remove(path, unlinkSync);
   return [];

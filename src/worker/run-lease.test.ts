@@ -79,7 +79,12 @@ describe('runLease', () => {
   }
 
   function run(what: Lease, with_ = tools(), signal = never): Promise<LeaseOutcome> {
-    return runLease(what, with_, options, { folder: join(folder, 'lease'), onStage: () => undefined, signal });
+    return runLease(what, with_, options, {
+      folder: join(folder, 'lease'),
+      makeReady: () => Promise.resolve(),
+      onStage: () => undefined,
+      signal,
+    });
   }
 
   it('runs a command over its inputs and uploads what it made', async () => {
@@ -157,6 +162,17 @@ describe('runLease', () => {
     assert.ok(isKind(failures[0], 'timed-out'));
     assert.equal(isWorkerFault, false);
     assert.equal(response.result?.outputFiles.length, 1);
+    assert.equal(response.result.stdoutDigest?.sizeBytes, 8n);
+  });
+
+  it('reports a timeout as that, whatever the command left half-done (R-EX-21)', async () => {
+    const script = 'echo partial; mkdir out; mkfifo out/pipe; sleep 1000';
+    const environmentVariables = [{ name: 'PATH', value: '/bin:/usr/bin' }];
+    const command = { arguments: ['/bin/sh', '-c', script], outputPaths: ['out'], environmentVariables };
+    const { response, isWorkerFault } = await run(lease(command, undefined, 300));
+    assert.ok(isKind(failures[0], 'timed-out'), String(failures[0]));
+    assert.equal(isWorkerFault, false);
+    assert.deepEqual(response.result?.outputDirectories, []);
     assert.equal(response.result.stdoutDigest?.sizeBytes, 8n);
   });
 
@@ -347,6 +363,7 @@ describe('runLease', () => {
     const stages: string[] = [];
     const pending = runLease(lease({ arguments: ['/bin/sleep', '1000'] }), tools(), options, {
       folder: join(folder, 'lease'),
+      makeReady: () => Promise.resolve(),
       onStage: (stage) => {
         stages.push(stage);
         if (stage === 'running') abort.abort();

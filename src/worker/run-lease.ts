@@ -5,7 +5,7 @@ import { type Digest, digestFromWire, digestKey, digestToWire } from '../digest/
 import { isKind, ReapiError } from '../errors.ts';
 import {
   type Action,
-  type ActionResult,
+  ActionResult,
   Command,
   ExecuteResponse,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution.ts';
@@ -79,6 +79,8 @@ export type LeaseStage = 'fetching' | 'running' | 'uploading';
 export interface LeaseRun {
   /** A folder that does not exist yet and is the caller's to remove. */
   readonly folder: string;
+  /** Resolves when there is room for it. @throws unavailable. */
+  readonly makeReady: () => Promise<void>;
   readonly onStage: (stage: LeaseStage) => void;
   readonly signal: AbortSignal;
 }
@@ -112,6 +114,7 @@ export async function runLease(
   const timeline = new Timeline(tools.clock);
   let result: ActionResult | undefined;
   try {
+    await run.makeReady();
     const store = tools.storeFor(lease.key);
     const prepared = await fetchInputs(lease, store, { tools, options, run, timeline });
     const ran = await runCommand(lease, prepared, { tools, options, run, timeline });
@@ -209,7 +212,11 @@ async function runCommand(lease: Lease, prepared: Prepared, context: Context): P
       await digestFile(stdoutPath, fn, { keepBelowBytes }, signal),
       await digestFile(stderrPath, fn, { keepBelowBytes }, signal),
     ];
-    const collected = await outputs.collect(root, fn, options.outputs, signal);
+    const collected = await outputs.collect(root, fn, options.outputs, signal).catch((error: unknown) => {
+      // A command that was cut short left what it had at that moment; that it was cut short is what failed (R-EX-21).
+      if (outcome.ended === 'exited' || isWorkerFault(error) || signal.aborted) throw error;
+      return { result: ActionResult.create(), blobs: [] };
+    });
     return { outcome, collected, logs: { stdout: stdout.blob, stderr: stderr.blob } };
   });
 }

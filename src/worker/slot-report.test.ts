@@ -45,11 +45,16 @@ describe('Slot, beyond Buildbarn’s protocol', () => {
   it('passes on what is expected next, which stands until another is named or nothing waits', async () => {
     const named = (instanceName: string) => ({ ...world.goOn(0), gantry: { next: { instanceName } } });
     (await world.next()).answer({ ...world.orders('L1'), gantry: { leaseId: 'L1', next: { instanceName: 'one' } } });
+    const again = async () => {
+      await world.settle();
+      world.clock.advance(1000);
+      return world.next();
+    };
     (await world.next()).answer(world.goOn(0));
-    (await world.next()).answer(named('/'));
-    (await world.next()).answer({ ...world.orders('L1'), nextSynchronizationAt: world.inMs(0) });
-    (await world.next()).answer(named('two'));
-    await world.next();
+    (await again()).answer(named('/'));
+    (await again()).answer({ ...world.orders('L1'), nextSynchronizationAt: world.inMs(0) });
+    (await again()).answer(named('two'));
+    await again();
     assert.deepEqual(
       world.told.map((one) => one?.instanceName),
       ['one', 'two'],

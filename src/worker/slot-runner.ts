@@ -35,15 +35,30 @@ export class SlotRunner implements LeaseRunner {
     this.#straysDueMs = tools.clock.monotonicMs() + STRAY_CHECK_INTERVAL_MS;
   }
 
-  start(lease: Lease, onStage: (stage: LeaseStage) => void, signal: AbortSignal): Promise<LeaseOutcome> {
-    const folder = `${this.#folder}/${this.#leases++}`;
-    this.#used = folder;
-    return runLease(lease, this.#tools, this.#options, { folder, onStage, signal });
+  async start(lease: Lease, onStage: (stage: LeaseStage) => void, signal: AbortSignal): Promise<LeaseOutcome> {
+    const name = String(this.#leases++);
+    const folder = `${this.#folder}/${name}`;
+    const makeReady = async (): Promise<void> => {
+      await this.cleanUp();
+      this.#used = folder;
+    };
+    // This lease may take hours: what the ones before it left does not go on for so long.
+    const look = this.#tools.clock.wakeAt(this.#straysDueMs, () => this.#endStrays(name));
+    try {
+      return await runLease(lease, this.#tools, this.#options, { folder, makeReady, onStage, signal });
+    } finally {
+      look.cancel();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#endStrays();
+    await this.cleanUp();
   }
 
   async cleanUp(): Promise<void> {
-    this.#endStrays();
-    if (this.#used !== undefined) await removeTree(this.#used);
+    if (this.#tools.clock.monotonicMs() >= this.#straysDueMs) this.#endStrays();
+    if (this.#used !== undefined) await this.#remove(this.#used);
     this.#used = undefined;
     try {
       mkdirSync(this.#folder, { recursive: true });
@@ -53,11 +68,19 @@ export class SlotRunner implements LeaseRunner {
     }
   }
 
-  /** Between leases, whatever works in the slot's folder has left its group and outlived its lease. */
-  #endStrays(): void {
-    const nowMs = this.#tools.clock.monotonicMs();
-    if (nowMs < this.#straysDueMs) return;
-    this.#straysDueMs = nowMs + STRAY_CHECK_INTERVAL_MS;
-    killProcessesIn(this.#realFolder);
+  /** What keeps a folder from being removed is mostly a process that outlived its lease and works there still. */
+  async #remove(folder: string): Promise<void> {
+    try {
+      await removeTree(folder);
+    } catch {
+      this.#endStrays();
+      await removeTree(folder);
+    }
+  }
+
+  /** Whatever works in the slot's folder, but for a lease under way, has left its group and outlived its lease. */
+  #endStrays(running?: string): void {
+    this.#straysDueMs = this.#tools.clock.monotonicMs() + STRAY_CHECK_INTERVAL_MS;
+    killProcessesIn(this.#realFolder, running);
   }
 }

@@ -74,14 +74,35 @@ describe('Slot', () => {
     assert.equal(stateOf(await world.next()), 'started');
   });
 
-  it('bears clocks that differ: it waits between 0 and 60 s (R-BB-28)', async () => {
+  it('bears clocks that differ: it waits between 1 s and half of what makes it lost (R-BB-20, R-BB-28)', async () => {
+    (await world.next()).answer(world.orders('L1'));
+    for (const [answerMs, waitMs] of [
+      [-3_600_000, 1000],
+      [3_600_000, 30_000],
+    ] as const) {
+      (await world.next()).answer(world.goOn(answerMs));
+      await world.settle();
+      world.clock.advance(waitMs - 1);
+      await world.settle();
+      assert.equal(world.calls.length, 0);
+      world.clock.advance(1);
+    }
+    await world.next();
+  });
+
+  it('reports its end at once whatever the clock of the scheduler, and is not made to repeat it all the time', async () => {
     (await world.next()).answer(world.orders('L1'));
     (await world.next()).answer(world.goOn(-3_600_000));
-    (await world.next()).answer(world.goOn(3_600_000));
+    at(world.started, 0).end(GOOD);
+    await world.settle();
+    assert.deepEqual(world.calls.map(stateOf), ['completed']);
+    (await world.next()).answer(world.goOn(-3_600_000));
+    await world.settle();
+    world.clock.advance(999);
     await world.settle();
     assert.equal(world.calls.length, 0);
-    world.clock.advance(60_000);
-    await world.next();
+    world.clock.advance(1);
+    assert.equal(stateOf(await world.next()), 'completed');
   });
 
   it('reports the response, and takes the next orders from the answer', async () => {
@@ -110,6 +131,20 @@ describe('Slot', () => {
     assert.equal(stateOf(call), 'completed');
     call.answer(world.idle());
     assert.equal(stateOf(await world.next()), 'idle');
+  });
+
+  it('says that it holds its next lease while what the one before left is removed, which may take minutes', async () => {
+    (await world.next()).answer(world.orders('L1'));
+    (await world.next()).answer(world.goOn());
+    at(world.started, 0).end(GOOD);
+    const completed = await world.next();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.cleaning = promise;
+    completed.answer(world.orders('L2'));
+    const call = await world.next();
+    assert.equal(stateOf(call), 'started');
+    assert.equal(call.request.gantry?.leaseId, 'L2');
+    resolve();
   });
 
   it('goes on with a lease that is ordered again', async () => {
@@ -183,6 +218,34 @@ describe('Slot', () => {
     await world.next();
   });
 
+  it('tells operators once what keeps it from working: the server, what that says, or its own machine', async () => {
+    await world.beAway(20_000);
+    const value = { digestFunction: DigestFunction_Value.SHA256 };
+    const senseless = {
+      nextSynchronizationAt: world.inMs(0),
+      desiredState: { workerState: { $case: 'executing' as const, value } },
+    };
+    for (let again = 0; again < 3; again++) {
+      (await world.next()).answer(senseless);
+      await world.settle();
+      world.clock.advance(5_000);
+    }
+    (await world.next()).answer(world.idle());
+    world.isReady = false;
+    for (let again = 0; again < 3; again++) {
+      await world.settle();
+      world.clock.advance(5_000);
+    }
+    assert.deepEqual(
+      world.log.lines.map(({ msg }) => msg.split(';')[0]),
+      [
+        'the server does not answer',
+        'the server answers what this slot cannot follow',
+        'this slot cannot work on its machine',
+      ],
+    );
+  });
+
   it('does not hammer a scheduler that answers at once', async () => {
     (await world.next()).answer(world.idle());
     await world.settle();
@@ -226,6 +289,16 @@ describe('Slot', () => {
     const call = await world.next();
     assert.equal(world.aborted, 1);
     assert.equal(call.request.preferBeingIdle, true);
+    call.answer(world.idle());
+    await world.over;
+  });
+
+  it('says that it leaves even if its long poll has been held back for longer than its patience', async () => {
+    await world.next();
+    world.clock.advance(99_000);
+    world.slot.stop();
+    const call = await world.next();
+    assert.equal(call.request.gantry?.leaving, true);
     call.answer(world.idle());
     await world.over;
   });

@@ -37,11 +37,17 @@ const MAX_RETRY_PAUSE_MS = 5_000;
  */
 const MAX_HOLDING_RETRY_PAUSE_MS = 1_000;
 
-/** Bounds for the time until the next call, whatever the clocks of both sides say (R-BB-28). */
-const MAX_SYNC_PAUSE_MS = 60_000;
+/**
+ * Longest time until the next call, whatever the clocks of both sides say (R-BB-28): half of the 60 s after which schedulers
+ * give a silent worker up, and with it what it runs (R-BB-20).
+ */
+const MAX_SYNC_PAUSE_MS = 30_000;
 
 /** A scheduler that answers an idle slot at once is asked no more often than this. */
 const MIN_IDLE_INTERVAL_MS = 200;
+
+/** And one whose clock is so far behind that it always wants the next word of a lease at once, no more often than this. */
+const MIN_BUSY_INTERVAL_MS = 1000;
 
 /**
  * Changes of stage are gathered for so long before they are reported. Bb_worker reports each at once (R-BW-02); most
@@ -62,11 +68,19 @@ const RESULT_PATIENCE_MS = 180_000;
 /** What every server takes in one message: 4 MiB, less what is around a response. */
 const MAX_SURE_RESPONSE_BYTES = 3 * 1024 * 1024;
 
+/** Troubles of a slot, for people: of this machine, of the server, of what it says. */
+const UNUSABLE = 'this slot cannot work on its machine';
+const UNANSWERED = 'the server does not answer';
+const SENSELESS = 'the server answers what this slot cannot follow';
+
 /** Starts a lease. The promise rejects only if the signal was aborted; `cleanUp` frees what the lease had on disk. */
 export interface LeaseRunner {
+  /** Cleans up before: that may take minutes, in which the slot has to say what it holds. */
   start(lease: Lease, onStage: (stage: LeaseStage) => void, signal: AbortSignal): Promise<LeaseOutcome>;
-  /** Resolves when nothing of former leases is left. @throws unavailable if the slot cannot work. */
+  /** Resolves when the folders of former leases are gone. @throws unavailable if the slot cannot work. */
   cleanUp(): Promise<void>;
+  /** The same, and none of their processes is left either. */
+  close(): Promise<void>;
 }
 
 /** Numbers for operators. */
@@ -121,7 +135,10 @@ export class Slot {
   #holding: Holding | undefined;
   #isStopping = false;
   #prefersIdleOnce = false;
-  #isCutOff = false;
+  /** What the slot does, in words of what it means if that fails. */
+  #attempt: string = UNUSABLE;
+  /** The one of these that the log was told of. */
+  #trouble: string | undefined;
   /** Armed while a change of stage waits to be reported. */
   #stageTimer: Timer | undefined;
   /** Time until the next call, as the last answer said. */
@@ -170,12 +187,17 @@ export class Slot {
     while (!this.#kill.signal.aborted) {
       if (this.#isStopping && this.#isAwayTooLong(dueMs)) break;
       try {
+        this.#attempt = UNUSABLE;
         if (!this.#holding) await this.#runner.cleanUp();
         const isDone = await this.#synchronize();
+        if (this.#trouble !== undefined) this.#system.log.info('the slot works again');
+        this.#trouble = undefined;
         if (isDone) break;
         dueMs = clock.monotonicMs() + this.#pauseMs;
       } catch (error) {
-        await this.#afterFailure(error);
+        // Of a call that was given up here nobody knows when it would have been answered.
+        if (isKind(error, 'cancelled') && this.#interrupt.signal.aborted) dueMs = clock.monotonicMs();
+        else await this.#afterFailure(error);
         continue;
       }
       // A change of stage ends the pause.
@@ -183,7 +205,7 @@ export class Slot {
     }
     await this.#drop();
     this.#stageTimer?.cancel();
-    await this.#runner.cleanUp().catch((error: unknown) => this.#system.log.warn({ err: error }, 'clean-up failed'));
+    await this.#runner.close().catch((error: unknown) => this.#system.log.warn({ err: error }, 'clean-up failed'));
   }
 
   /** Whether a slot that is to stop has waited long enough for its scheduler, which was due at `dueMs` (R-BW-04). */
@@ -213,8 +235,7 @@ export class Slot {
     const signals = canWait ? [this.#kill.signal, this.#interrupt.signal] : [this.#kill.signal];
     const startedMs = clock.monotonicMs();
     const response = await this.#call(request, AbortSignal.any(signals));
-    if (this.#isCutOff) this.#system.log.info('the server answers again');
-    this.#isCutOff = false;
+    this.#attempt = SENSELESS;
     if (holding === undefined || reported !== undefined) this.#prefersIdleOnce = false;
     this.#pauseMs = this.#pauseFrom(response);
     if (response.directives?.exit) this.#exit();
@@ -224,10 +245,13 @@ export class Slot {
     if (isIdleAgain && clock.monotonicMs() - startedMs < MIN_IDLE_INTERVAL_MS) {
       this.#pauseMs = Math.max(this.#pauseMs, MIN_IDLE_INTERVAL_MS);
     }
+    // What there is to report ends the pause.
+    if (this.#holding !== undefined) this.#pauseMs = Math.max(this.#pauseMs, MIN_BUSY_INTERVAL_MS);
     return wasStopping && this.#holding === undefined;
   }
 
   async #call(request: SynchronizeRequest, signal: AbortSignal): Promise<SynchronizeResponse> {
+    this.#attempt = UNANSWERED;
     try {
       return await this.#scheduler.synchronize(request, signal);
     } catch (error) {
@@ -265,11 +289,10 @@ export class Slot {
     if (holding && isSameLease(holding, response.gantry)) return;
     await this.#drop();
     if (reported === undefined && holding) this.#system.log.info('the scheduler replaced the lease of this slot');
-    await this.#start(desired.value, response.gantry);
+    this.#start(desired.value, response.gantry);
   }
 
-  async #start(desired: DesiredState_Executing, orders: WorkerOrders | undefined): Promise<void> {
-    await this.#runner.cleanUp();
+  #start(desired: DesiredState_Executing, orders: WorkerOrders | undefined): void {
     const lease = this.#leaseOf(desired, orders);
     const abort = new AbortController();
     const holding: Holding = {
@@ -368,12 +391,12 @@ export class Slot {
 
   async #afterFailure(error: unknown): Promise<void> {
     if (this.#kill.signal.aborted) return;
-    if (isKind(error, 'cancelled') && this.#interrupt.signal.aborted) return;
     this.counters.syncFailures++;
     this.#dropTooLarge(error);
-    if (!this.#isCutOff)
-      this.#system.log.warn({ reason: reasonOf(error) }, 'the server does not answer; trying again until it does');
-    this.#isCutOff = true;
+    if (this.#trouble !== this.#attempt) {
+      this.#trouble = this.#attempt;
+      this.#system.log.warn({ reason: reasonOf(error) }, `${this.#trouble}; trying again until that changes`);
+    }
     const maxPauseMs = this.#holding === undefined ? MAX_RETRY_PAUSE_MS : MAX_HOLDING_RETRY_PAUSE_MS;
     await this.#pause(this.#system.random.fraction() * maxPauseMs, this.#kill.signal);
   }

@@ -12,11 +12,11 @@ import {
 } from '../../src/gen/build/bazel/remote/execution/v2/remote_execution.ts';
 import type { CachedFiles, NextAction } from '../../src/gen/gantry/v1/worker.ts';
 import { SynchronizeRequest, SynchronizeResponse } from '../../src/gen/pkg/proto/remoteworker/remoteworker.ts';
-import { NO_LOG } from '../../src/system/log.ts';
 import type { Lease, LeaseOutcome, LeaseStage } from '../../src/worker/run-lease.ts';
 import { timestampOf } from '../../src/worker/wire-time.ts';
 import { type LeaseRunner, Slot, type SlotNode } from '../../src/worker/worker.ts';
 import { FakeClock } from './fake-clock.ts';
+import { recordingLog } from './recording-log.ts';
 
 type PartialResponse = Parameters<typeof SynchronizeResponse.fromPartial>[0];
 
@@ -49,6 +49,8 @@ export const GOOD: LeaseOutcome = {
 /** One slot, all of whose surroundings a test plays: scheduler, leases, time. */
 export class SlotWorld {
   readonly clock = new FakeClock();
+  /** What operators are told. */
+  readonly log = recordingLog();
   /** Calls that have not been answered yet, but for those that `next` returned. */
   readonly calls: SlotCall[] = [];
   readonly started: StartedLease[] = [];
@@ -63,6 +65,8 @@ export class SlotWorld {
   disconnections = 0;
   /** Whether the build directory can be used. */
   isReady = true;
+  /** Settles when it is empty. */
+  cleaning: Promise<void> = Promise.resolve();
   /** What the next call is to carry. */
   sketch: CachedFiles | undefined;
 
@@ -86,7 +90,7 @@ export class SlotWorld {
       synchronize: (request: SynchronizeRequest, signal: AbortSignal) => this.#synchronize(request, signal),
     };
     const peers = { scheduler, runner: this.#runner(), recorder, node: this.#node() };
-    this.slot = new Slot(peers, { clock: this.clock, random, log: NO_LOG }, counters, {
+    this.slot = new Slot(peers, { clock: this.clock, random, log: this.log.log }, counters, {
       workerId: { node: 'n', thread: '0' },
       instanceNamePrefix: parseInstanceName('a'),
       properties: [{ name: 'OSFamily', value: 'linux' }],
@@ -180,13 +184,16 @@ export class SlotWorld {
   }
 
   #runner(): LeaseRunner {
+    const cleanUp = (): Promise<void> =>
+      this.isReady ? this.cleaning : Promise.reject(new ReapiError('unavailable', 'no disk'));
     return {
       start: (lease, onStage, signal) =>
         new Promise((resolve, reject) => {
           signal.addEventListener('abort', () => reject(new ReapiError('cancelled', 'cancelled')));
           this.started.push({ lease, onStage, signal, end: resolve });
         }),
-      cleanUp: () => (this.isReady ? Promise.resolve() : Promise.reject(new ReapiError('unavailable', 'no disk'))),
+      cleanUp,
+      close: cleanUp,
     };
   }
 

@@ -18,6 +18,8 @@ const DOING_OF_ACTIONS: ReadonlySet<string> = new Set([
   'ENOTDIR',
   'EISDIR',
   'ENAMETOOLONG',
+  'EAGAIN',
+  'ENXIO',
 ]);
 
 /** Something to upload: bytes in memory, or a file that is read again. */
@@ -79,7 +81,7 @@ export async function* readOutput(path: string, sizeBytes: number): ByteStream {
   try {
     for (;;) {
       const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, rest + 1));
-      const count = readSync(fd, buffer, 0, buffer.length, null);
+      const count = readInto(buffer, fd);
       if (count === 0) break;
       rest -= count;
       if (rest < 0) break;
@@ -89,6 +91,14 @@ export async function* readOutput(path: string, sizeBytes: number): ByteStream {
     closeSync(fd);
   }
   if (rest !== 0) throw new ReapiError('precondition', 'an output file changed while it was uploaded');
+}
+
+function readInto(buffer: Buffer, fd: number): number {
+  try {
+    return readSync(fd, buffer, 0, buffer.length, null);
+  } catch (error) {
+    throw unreadable(error);
+  }
 }
 
 function openForReading(path: string): number {

@@ -74,16 +74,16 @@ export class Outputs {
     const result = ActionResult.create();
     const parents: Parents = new Map();
     let done = 0;
-    try {
-      for (const wanted of this.#wanted) {
+    for (const wanted of this.#wanted) {
+      try {
         const path = realPathOf(root, wanted, parents);
         if (path !== undefined) await this.#add(result, wanted, path, collection);
-        if (++done % PATHS_PER_TURN !== 0) continue;
-        await nextTurn();
-        throwIfAborted(signal);
+      } catch (error) {
+        throw naming(wanted, unreadable(error));
       }
-    } catch (error) {
-      throw unreadable(error);
+      if (++done % PATHS_PER_TURN !== 0) continue;
+      await nextTurn();
+      throwIfAborted(signal);
     }
     return { result, blobs };
   }
@@ -177,6 +177,12 @@ function typeOfTarget(path: string): 'file' | 'directory' | undefined {
   }
   if (stat === undefined) return undefined;
   return stat.isDirectory() ? 'directory' : 'file';
+}
+
+/** What the action did wrong, with the output at which it did. */
+function naming({ field, path }: Wanted, error: ReapiError): ReapiError {
+  if (error.kind !== 'precondition' || error.facts.field !== undefined) return error;
+  return ReapiError.wrap(error, `${field}: "${path}"`);
 }
 
 function wrongType(wanted: Wanted, actual: string): ReapiError {

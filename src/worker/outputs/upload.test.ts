@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MemoryWorkerStore } from '../../../test/support/memory-worker-store.ts';
@@ -55,6 +55,16 @@ describe('Uploader', () => {
       await assert.rejects(uploader.upload([onDisk(before, now)], store, never), (error) =>
         isKind(error, 'precondition'),
       );
+    });
+  }
+
+  for (const text of ['abc', 'L'.repeat(50)]) {
+    it(`takes a directory in the place of a file of ${text.length} bytes for the doing of the action`, async () => {
+      const blob = onDisk(text);
+      assert.ok('path' in blob);
+      rmSync(blob.path);
+      mkdirSync(blob.path);
+      await assert.rejects(uploader.upload([blob], store, never), (error) => isKind(error, 'precondition'));
     });
   }
 
