@@ -225,6 +225,32 @@ describe('gantry config', () => {
     assert.ok(err.includes(`${file}:2:7: stor: there is no such key; did you mean store?`));
   });
 
+  for (const [execution, message] of [
+    [
+      'platform: { rules: [{ name: x, match: exact }, { name: X, match: any-of }] }',
+      'the property name "X" has two rules',
+    ],
+    ['platform: { ignore: [x], rules: [{ name: x, match: exact }] }', 'the property name "x" has two rules'],
+    [
+      'pools: [{ name: p, platform: [{ name: cores, value: many }] }]',
+      'the pool "p": the platform property cores is not',
+    ],
+    ['pools: [{ name: p, instanceNamePrefix: blobs }]', 'the pool "p": the instance name has the reserved segment'],
+  ] as const) {
+    it(`refuses what contradicts itself in its meaning, before anything starts: ${execution}`, async () => {
+      const file = join(folder, 'contradiction.yaml');
+      writeFileSync(file, `execution: { ${execution} }\n`);
+      for (const args of [
+        ['config', 'check', file],
+        ['server', '--config', file],
+      ]) {
+        const { code, err, started } = await run(args);
+        assert.deepEqual([code, started], [2, []]);
+        assert.ok(err.startsWith(`gantry: the configuration is wrong:\n  ${message}`), err);
+      }
+    });
+  }
+
   it('prints the whole configuration as YAML', async () => {
     const { out } = await run(['config', 'print', '--slots', '2']);
     const printed = parse(out);

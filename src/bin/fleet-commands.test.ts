@@ -157,6 +157,17 @@ ${PATH}  main      1 min 0 s  it kills
       assert.equal(nodes[0].slots.length, 2);
     });
 
+    it('lists a fleet that is too large for the messages of build tools', async () => {
+      const pool = world.view.addPool({ name: 'large' });
+      const text = 'x'.repeat(2 ** 20);
+      for (let thread = 0; thread < 17; thread++) {
+        world.view.addSlot({ pool, node: 'huge', labels: { thread: String(thread), text } });
+      }
+      const { code, out, err } = await world.run('fleet', 'list');
+      assert.deepEqual([code, err], [0, '']);
+      assert.match(out, /^huge +17 /m);
+    });
+
     it('drains and undrains', async () => {
       const missing = await world.run('fleet', 'undrain', 'host=a');
       assert.deepEqual([missing.code, missing.err], [1, 'gantry: there is no drain of exactly host=a\n']);

@@ -25,7 +25,7 @@ import { type Surroundings, untilStopped } from './run-role.ts';
 
 /** What commands about the fleet need of the process. */
 export interface FleetSurroundings extends Terminal, ConfigurationSurroundings, Pick<Surroundings, 'onStopSignal'> {
-  /** Absent if standard output is no terminal. */
+  /** Absent if standard output is no terminal, or a dumb one. */
   readonly screen?: Screen;
 }
 

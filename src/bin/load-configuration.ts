@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { contradictionOf } from '../compose/contradiction.ts';
 import { UsageError } from '../compose/operator/usage-error.ts';
 import { dialTarget } from '../config/address.ts';
 import { FLAG_KEYS, type FlagKey, type FlagValue, overrideOf } from '../config/flags.ts';
@@ -46,9 +47,15 @@ export function load(
     ...(typeof file === 'string' && { file }),
     ...(surroundings.environment && { environment: surroundings.environment }),
   });
-  if (!loaded.ok) throw new UsageError(['the configuration is wrong:', ...loaded.problems.map(line)].join('\n'));
+  if (!loaded.ok) throw wrong(loaded.problems.map(line));
+  const contradiction = contradictionOf(loaded.config);
+  if (contradiction !== undefined) throw wrong([`  ${contradiction}`]);
   for (const warning of loaded.warnings) surroundings.err(`gantry: ${warning}\n`);
   return loaded.config;
+}
+
+function wrong(lines: readonly string[]): UsageError {
+  return new UsageError(['the configuration is wrong:', ...lines].join('\n'));
 }
 
 function line({ source, key, message }: ConfigurationProblem): string {

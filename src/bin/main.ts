@@ -4,6 +4,7 @@ import { openBucket } from '../compose/operator/open-bucket.ts';
 import { openLocalStore } from '../compose/operator/open-local-store.ts';
 import { openS3Probe } from '../compose/operator/s3-doctor-probe.ts';
 import { serve, server, worker } from '../compose/roles.ts';
+import { isTerminalDumb } from '../config/load.ts';
 import { runCli } from './cli.ts';
 import { notifyServiceManager } from './notify-service-manager.ts';
 import { terminalScreen } from './terminal-screen.ts';
@@ -21,7 +22,7 @@ const exitCode = await runCli(process.argv.slice(2), {
   err: (text) => process.stderr.write(text),
   writeOut: (bytes) => writeOut(process.stdout, bytes),
   isTerminal: { out: process.stdout.isTTY === true, err: process.stderr.isTTY === true },
-  ...(process.stdout.isTTY && { screen: terminalScreen(process.stdin, process.stdout) }),
+  ...(process.stdout.isTTY && !isTerminalDumb() && { screen: terminalScreen(process.stdin, process.stdout) }),
   onStopSignal: (handler) => {
     for (const signal of SIGNALS) process.on(signal, handler);
     return () => {

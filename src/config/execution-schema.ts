@@ -38,7 +38,7 @@ export const execution = z
     ),
     workerTimeoutSeconds: seconds(
       { min: 5, max: 3600, by: 60 },
-      'A worker silent for so long is lost and its actions are queued again (R-BB-20).',
+      'A worker silent for so long is lost and its actions are queued again (R-BB-20). At least twice `execution.synchronizeSeconds`.',
     ),
     adoptionGraceSeconds: seconds(
       { min: 0, max: 3600, by: 120 },

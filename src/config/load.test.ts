@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Config, childEnvironment, isReadinessAwaited, type LoadOptions, loadConfig, readSecret } from './load.ts';
+import {
+  type Config,
+  childEnvironment,
+  isReadinessAwaited,
+  isTerminalDumb,
+  type LoadOptions,
+  loadConfig,
+  readSecret,
+} from './load.ts';
 
 const machine = { cpus: 6, homeFolder: '/home/ann', hostName: 'build-1' };
 
@@ -278,6 +286,14 @@ describe('isReadinessAwaited', () => {
   it('follows NOTIFY_SOCKET', () => {
     assert.equal(isReadinessAwaited({ NOTIFY_SOCKET: '/run/notify' }), true);
     assert.equal(isReadinessAwaited({}), false);
+  });
+});
+
+describe('isTerminalDumb', () => {
+  it('follows TERM', () => {
+    assert.equal(isTerminalDumb({ TERM: 'dumb' }), true);
+    assert.equal(isTerminalDumb({ TERM: 'xterm-256color' }), false);
+    assert.equal(isTerminalDumb({}), false);
   });
 });
 

@@ -112,6 +112,11 @@ export function isReadinessAwaited(environment: Environment = process.env): bool
   return Boolean(environment['NOTIFY_SOCKET']);
 }
 
+/** Whether the terminal takes no commands, as the shells of editors say of themselves. */
+export function isTerminalDumb(environment: Environment = process.env): boolean {
+  return environment['TERM'] === 'dumb';
+}
+
 /**
  * The environment for a process that is started with a complete configuration of its own: without what would change
  * that configuration, without the service manager, which waits for this process only, and without the keys to the bucket: only the

@@ -41,6 +41,8 @@ describe('the policies of the scheduler', () => {
   });
 
   for (const [execution, message] of [
+    [{ workerTimeoutSeconds: 19 }, /^workerTimeoutSeconds: must be at least twice execution\.synchronizeSeconds, 20: /],
+    [{ synchronizeSeconds: 31 }, /^workerTimeoutSeconds: must be at least twice execution\.synchronizeSeconds, 62: /],
     [{ adoptionGraceSeconds: 3601 }, /^adoptionGraceSeconds: .*<=3600/],
     [{ retries: { maxAttempts: 0 } }, /^retries\.maxAttempts: .*>=1/],
     [{ retries: { onLarger: 'always' } }, /^retries\.onLarger: /],

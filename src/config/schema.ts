@@ -30,7 +30,9 @@ const listen = z
       ),
     http: httpAddress
       .default('127.0.0.1:8981')
-      .describe('Where `/livez`, `/readyz` and `/metrics` answer. Port 0 picks a free one.'),
+      .describe(
+        'Where `/livez`, `/readyz`, `/metrics` and `/api/v1/` answer. Port 0 picks a free one. It asks nobody who they are, and shows operations, targets and workers ([explain.md](explain.md)).',
+      ),
   })
   .prefault({})
   .describe('Addresses of the server.');
@@ -102,6 +104,9 @@ const ORDERED = [
   ['rpc.streamWindowBytes', 'rpc.connectionWindowBytes'],
 ] as const;
 
+/** So many reports of a busy worker have to come within the time after which it is lost, so that one of them may be late. */
+const REPORTS_BEFORE_LOSS = 2;
+
 /** Most that may wait for S3, as a part of the local store: what waits cannot be evicted. */
 const MAX_BACKLOG_SHARE = 1 / 4;
 
@@ -114,6 +119,11 @@ export const configurationSchema = sections.superRefine((value, context) => {
     const path = low.split('.');
     if (valueAt(value, path) <= valueAt(value, high.split('.'))) continue;
     context.addIssue({ code: 'custom', path, message: `must not be above ${high}` });
+  }
+  const leastSeconds = REPORTS_BEFORE_LOSS * value.execution.synchronizeSeconds;
+  if (value.execution.workerTimeoutSeconds < leastSeconds) {
+    const message = `must be at least twice execution.synchronizeSeconds, ${leastSeconds}: between two reports a worker is silent`;
+    context.addIssue({ code: 'custom', path: ['execution', 'workerTimeoutSeconds'], message });
   }
   const mostBytes = maxBacklogOf(value.store.maxSizeBytes);
   if (value.s3.maxBacklogBytes > mostBytes) {

@@ -34,9 +34,10 @@ export function labelsText(labels: Readonly<Record<string, string>>): string {
   return texts.length === 0 ? 'everything' : texts.sort().join(' ');
 }
 
-/** Names of pools by id: the configured one, else where they serve and what they offer. */
+/** Names of pools by id: the configured one, else where they serve and what they offer; both where several have the same name. */
 export function poolNames(pools: FleetSnapshot['pools']): ReadonlyMap<string, string> {
-  return new Map(pools.map((pool) => [pool.id, poolName(pool)]));
+  const byName = Map.groupBy(pools, ({ name }) => name);
+  return new Map(pools.map((pool) => [pool.id, poolName(pool, (byName.get(pool.name) ?? []).length > 1)]));
 }
 
 /** `4 slots on 2 nodes, 3 of them busy (on node-1, node-2)`. */
@@ -47,8 +48,9 @@ export function matchingText(matching: MatchingSlots | undefined): string {
   return `${counted(slots, 'slot')} on ${counted(nodes, 'node')}, ${readableCount(busySlots)} of them busy${on}`;
 }
 
-function poolName({ name, platform, instanceNamePrefix, sizeClass }: Pool): string {
-  if (name !== '') return printable(name);
+function poolName({ name, platform, instanceNamePrefix, sizeClass }: Pool, isNameShared: boolean): string {
+  if (name !== '' && !isNameShared) return printable(name);
   const where = instanceNamePrefix === '' ? '' : `${instanceNamePrefix}: `;
-  return printable(`${where}${platform}${sizeClass === 0 ? '' : ` (size class ${sizeClass})`}`);
+  const offer = `${where}${platform}${sizeClass === 0 ? '' : ` (size class ${sizeClass})`}`;
+  return printable(name === '' ? offer : `${name}: ${offer}`);
 }

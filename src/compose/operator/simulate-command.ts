@@ -45,11 +45,14 @@ export function simulate(config: Config, terminal: Pick<Terminal, 'out'>, option
   return report.unfinished === 0;
 }
 
-function subjectOf({ startedAtMs, isTruncated }: Trace, { fleet, policy, speed }: SimulateOptions): SimulationSubject {
+function subjectOf(
+  { startedAtMs, isTruncated, isPartial = false }: Trace,
+  { fleet, policy, speed }: SimulateOptions,
+): SimulationSubject {
   const workers = fleet === undefined ? 'as recorded' : `${fleet.workers} workers`;
   const slots = fleet?.slotsPerWorker === undefined ? '' : ` with ${fleet.slotsPerWorker} slots each`;
   const faster = speed === 1 ? '' : `, ${speed} times as fast`;
-  return { startedAt: dateText(startedAtMs), policy, fleet: `${workers}${slots}${faster}`, isTruncated };
+  return { startedAt: dateText(startedAtMs), policy, fleet: `${workers}${slots}${faster}`, isTruncated, isPartial };
 }
 
 /** A trace may come from anywhere, with a start beyond what dates can say. */

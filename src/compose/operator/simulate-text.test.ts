@@ -5,7 +5,13 @@ import { simulationText } from './simulate-text.ts';
 
 const WAIT = { meanMs: 1234, p50Ms: 0, p95Ms: 65_000, maxMs: 7_200_000 };
 
-const SUBJECT = { startedAt: '2026-11-21T10:00:00.000Z', policy: 'fair', fleet: '4 workers', isTruncated: false };
+const SUBJECT = {
+  startedAt: '2026-11-21T10:00:00.000Z',
+  policy: 'fair',
+  fleet: '4 workers',
+  isTruncated: false,
+  isPartial: false,
+};
 
 function invocation(number: number): InvocationReport {
   const id = number === 0 ? 'evil\x1b[2J' : number === 1 ? '' : `build-${number}-${'x'.repeat(60)}`;
@@ -48,6 +54,8 @@ describe('simulationText', () => {
     assert.match(text, /^actions {3}1,234, 2 failed, 1 never ended: no worker could run them/m);
     assert.match(text, /^trace .*; its last record is cut off$/m);
     assert.doesNotMatch(text, /cancelled/);
+    const partial = simulationText(report(), { ...SUBJECT, isPartial: true });
+    assert.match(partial, /^trace .*; its beginning alone, as it has more actions than can be played$/m);
   });
 
   it('names pools by what they offer', () => {

@@ -21,6 +21,8 @@ export interface SimulationSubject {
   readonly policy: string;
   readonly fleet: string;
   readonly isTruncated: boolean;
+  /** There was more than could be played. */
+  readonly isPartial: boolean;
 }
 
 /** A report as tables for people. */
@@ -33,7 +35,7 @@ export function simulationText(report: SimulationReport, subject: SimulationSubj
   ] as const;
   const others = ends.filter(([count]) => count > 0).map(([count, how]) => `, ${readableCount(count)} ${how}`);
   const rows = [
-    ['trace', `of ${subject.startedAt}${subject.isTruncated ? '; its last record is cut off' : ''}`],
+    ['trace', traceWords(subject)],
     ['fleet', subject.fleet],
     ['policy', subject.policy],
     ['makespan', duration(makespanMs)],
@@ -43,6 +45,11 @@ export function simulationText(report: SimulationReport, subject: SimulationSubj
   ];
   const head = rows.map(([name = '', value = '']) => `${name.padEnd(10)}${value}\n`).join('');
   return `${head}\n${poolTable(report.pools)}\n${invocationTable(report.invocations)}`;
+}
+
+function traceWords({ startedAt, isTruncated, isPartial }: SimulationSubject): string {
+  const cut = isTruncated ? '; its last record is cut off' : '';
+  return `of ${startedAt}${cut}${isPartial ? '; its beginning alone, as it has more actions than can be played' : ''}`;
 }
 
 function poolTable(pools: readonly PoolReport[]): string {

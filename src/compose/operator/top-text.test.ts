@@ -97,6 +97,22 @@ gantry top  build:8980  2026-11-21 12:00:00 UTC
     );
   });
 
+  it('tells the parts of a configured pool apart', () => {
+    const [linux, large, other] = [pool('linux', 4, 1), pool('large', 2, 0), pool('other', 0, 0)];
+    const named = { name: 'mixed' };
+    const fleet = {
+      pools: [
+        { ...linux, ...named },
+        { ...large, ...named, sizeClass: 8 },
+        { ...other, name: 'mac' },
+      ],
+    };
+    assert.match(
+      textOf(FleetSnapshot.fromPartial(fleet)),
+      /^mixed: OSFamily=linux +4 .*\nmixed: OSFamily=large \(size class 8\) +2 .*\nmac +0 /m,
+    );
+  });
+
   it('says what is wrong with the connection', () => {
     const lines = topLines(FLEET, { ...ROOM, problem: 'no answer\x07' });
     assert.equal(lines[6]?.text, 'no answer\\x07');

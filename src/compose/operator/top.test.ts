@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { FleetWorld } from '../../../test/support/fleet-world.ts';
 import { ENTER_SCREEN, LEAVE_SCREEN, type Screen } from './screen.ts';
@@ -192,6 +194,41 @@ describe('top', () => {
     await running;
     assert.ok(terminal.written.endsWith(LEAVE_SCREEN));
     assert.equal(terminal.clock.armed, 0);
+  });
+
+  it('marks what it shows when the server falls silent without going away, until it speaks again', async () => {
+    const running = start();
+    await terminal.shows(/0 slots/);
+    terminal.clock.advance(10_999);
+    terminal.clock.advance(1);
+    await terminal.shows(/NO ANSWER from the server, this is what it said last; waiting for it/);
+    await tick();
+    const frame = await terminal.shows(/\p{Cc}\[\?2026l/u);
+    assert.doesNotMatch(frame, /NO ANSWER/);
+    terminal.press('q');
+    await running;
+    assert.equal(terminal.clock.armed, 0);
+  });
+
+  it('gives up a server that takes the connection and says nothing', async () => {
+    const silent = createServer((socket) => socket.resume());
+    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    const address = silent.address();
+    assert.ok(address instanceof Object);
+    const target = `127.0.0.1:${address.port}`;
+    try {
+      const running = top(target, terminal, {
+        screen: terminal,
+        isOnce: false,
+        intervalMs: 1_000,
+        signal: stopping.signal,
+      });
+      terminal.clock.advance(30_000);
+      await assert.rejects(running, new RegExp(`the server at ${target}: no answer within 30 s`));
+      assert.equal(terminal.written, '');
+    } finally {
+      silent.close();
+    }
   });
 
   it('leaves the screen alone if there is no server', async () => {

@@ -1,7 +1,7 @@
-import { isKind, throwIfAborted } from '../../errors.ts';
+import { isKind, ReapiError, throwIfAborted } from '../../errors.ts';
 import { FleetDefinition, type FleetSnapshot } from '../../gen/gantry/v1/fleet.ts';
 import type { RpcClient } from '../../rpc/client.ts';
-import { type Clock, SystemClock, sleep } from '../../system/clock.ts';
+import { type Clock, SystemClock, sleep, type Timer } from '../../system/clock.ts';
 import { ENTER_SCREEN, LEAVE_SCREEN, type Screen, screenFrame } from './screen.ts';
 import { CALL_TIMEOUT_MS } from './server-connection.ts';
 import type { Terminal } from './terminal.ts';
@@ -26,6 +26,9 @@ const COLUMNS_WITHOUT_SCREEN = 160;
 
 /** How long it is waited before a server that was there is asked again. */
 const RETRY_MS = 1_000;
+
+/** A snapshot that is late by so much is missed: a machine that lost its power closes no connection. */
+const SILENCE_MS = 10_000;
 
 /** Keys that end the view: q, Ctrl-C, Ctrl-D and Escape alone. */
 const LEAVING_KEYS: ReadonlySet<string> = new Set(['q', 'Q', '\x03', '\x04', '\x1b']);
@@ -60,6 +63,7 @@ class TopView {
   #latest: FleetSnapshot | undefined;
   #problem: string | undefined;
   #drawing: Promise<void> | undefined;
+  #patience: Timer | undefined;
   #isStale = false;
 
   constructor(target: string, terminal: Terminal, screen: Screen) {
@@ -73,6 +77,7 @@ class TopView {
   async run(client: RpcClient, { intervalMs, signal }: TopOptions): Promise<void> {
     const until = AbortSignal.any([signal, this.#leaving.signal]);
     const enders: (() => void)[] = [];
+    this.#awaitAnswer(CALL_TIMEOUT_MS);
     try {
       for await (const fleet of this.#snapshots(client, intervalMs, until)) {
         if (this.#latest === undefined) {
@@ -83,6 +88,7 @@ class TopView {
         }
         this.#latest = fleet;
         this.#problem = undefined;
+        this.#awaitAnswer(intervalMs + SILENCE_MS);
         this.#draw();
         // A slow terminal slows the snapshots down: they do not pile up.
         await this.#drawing;
@@ -93,6 +99,7 @@ class TopView {
       // Whoever ends the view gets what they wanted.
       if (!until.aborted) throw error;
     } finally {
+      this.#patience?.cancel();
       await this.#drawing;
       for (const end of enders.reverse()) end();
     }
@@ -107,14 +114,27 @@ class TopView {
         yield* client.serverStream(FleetDefinition, FleetDefinition.methods.watchFleet, request, { signal });
       } catch (error) {
         if (this.#latest === undefined || !(isKind(error, 'unavailable') || isKind(error, 'timed-out'))) throw error;
-        this.#problem = `NO ANSWER from the server, this is what it said last; trying again (${error.message})`;
-        this.#draw();
+        this.#miss(`trying again (${error.message})`);
         await sleep(this.#clock, RETRY_MS, signal);
         continue;
       }
       // A server that ends the stream in order will not go on with it.
       await sleep(this.#clock, RETRY_MS, signal);
     }
+  }
+
+  /** A server that says nothing at all is noticed, too. Without a picture there is nothing to go on with. */
+  #awaitAnswer(ms: number): void {
+    this.#patience?.cancel();
+    this.#patience = this.#clock.wakeAt(this.#clock.monotonicMs() + ms, () => {
+      if (this.#latest !== undefined) this.#miss('waiting for it');
+      else this.#leaving.abort(new ReapiError('timed-out', `no answer within ${ms / 1000} s`));
+    });
+  }
+
+  #miss(what: string): void {
+    this.#problem = `NO ANSWER from the server, this is what it said last; ${what}`;
+    this.#draw();
   }
 
   #press(key: string): void {

@@ -14,6 +14,17 @@ describe('LevelMeter', () => {
     assert.deepEqual([meter.level, meter.most], [0, 4]);
   });
 
+  it('begins anew with the level it has', () => {
+    const meter = new LevelMeter();
+    meter.add(5, 0);
+    meter.add(-3, 3_600_000);
+    meter.restart(7_200_050);
+    assert.equal(meter.most, 2);
+    meter.add(2, 7_200_250);
+    assert.deepEqual(meter.means(7_200_450, 4), [2, 2, 4, 4]);
+    assert.equal(meter.most, 4);
+  });
+
   it('law: keeps level times time, however long it goes on', () => {
     const step = fc.tuple(fc.nat({ max: 5 }), fc.integer({ min: 1, max: 3_000_000 }));
     fc.assert(

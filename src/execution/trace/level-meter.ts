@@ -9,6 +9,8 @@ export class LevelMeter {
   #binMs = FIRST_BIN_MS;
   /** Level times milliseconds. */
   #sums: number[] = [];
+  /** Where the first bin begins; all other times here are counted from it. */
+  #originMs = 0;
   #level = 0;
   #sinceMs = 0;
   #most = 0;
@@ -23,17 +25,27 @@ export class LevelMeter {
     return this.#most;
   }
 
+  /** Forgets what was before: the level stays, and means are of what comes. */
+  restart(nowMs: number): void {
+    this.#originMs = nowMs;
+    this.#sinceMs = 0;
+    this.#sums = [];
+    this.#binMs = FIRST_BIN_MS;
+    this.#most = this.#level;
+  }
+
   /** The level is another by so much from now on. Time never goes back. */
   add(by: number, nowMs: number): void {
-    this.#fill(nowMs);
+    this.#fill(nowMs - this.#originMs);
     this.#level += by;
     this.#most = Math.max(this.#most, this.#level);
   }
 
   /** Means until `endMs`, in so many bins. */
   means(endMs: number, bins: number): readonly number[] {
-    this.#fill(endMs);
-    const width = endMs / bins;
+    const lengthMs = endMs - this.#originMs;
+    this.#fill(lengthMs);
+    const width = lengthMs / bins;
     return Array.from({ length: bins }, (_, at) => this.#between(at * width, (at + 1) * width) / width);
   }
 

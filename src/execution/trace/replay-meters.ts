@@ -71,7 +71,7 @@ export class ReplayMeters {
 
   /** An action came. */
   arrived(number: number, arrival: Arrival, nowMs: number): void {
-    this.#firstMs ??= nowMs;
+    if (this.#firstMs === undefined) this.#begin(nowMs);
     const id = arrival.shares.at(-1)?.id ?? '';
     const tally = this.#tallies.get(id) ?? new InvocationTally(id, nowMs);
     this.#tallies.set(id, tally);
@@ -103,19 +103,29 @@ export class ReplayMeters {
 
   /** What came of it all. @param notArrived how many never came, as others never ended that they waited for. */
   report(nowMs: number, notArrived: number): SimulationReport {
-    const endMs = Math.max(1, this.#lastMs);
+    const firstMs = this.#firstMs ?? 0;
+    const makespanMs = Math.max(0, this.#lastMs - firstMs);
+    const endMs = firstMs + Math.max(1, makespanMs);
     const waits = [...this.#tallies.values()].flatMap((tally) => tally.waits);
     const { result, failed, cancelled } = this.#ends;
     return {
-      makespanMs: Math.max(0, this.#lastMs - (this.#firstMs ?? 0)),
+      makespanMs,
       actions: result + failed + cancelled + this.#played.size + notArrived,
       ...{ failed, cancelled, unfinished: this.#played.size + notArrived },
       ...{ attempts: this.#attempts, retries: this.#retries },
       wait: waitFigures(waits),
       invocations: [...this.#tallies.values()].map((tally) => tally.report(nowMs)),
       pools: [...this.#pools.values()].map((pool) => poolReport(pool, endMs)),
-      binMs: endMs / LANE_BINS,
+      binMs: (endMs - firstMs) / LANE_BINS,
     };
+  }
+
+  /** A server may have recorded for hours before anybody wanted something: that is no part of what is measured. */
+  #begin(nowMs: number): void {
+    this.#firstMs = nowMs;
+    for (const { slots, busy, queued } of this.#pools.values()) {
+      for (const meter of [slots, busy, queued]) meter.restart(nowMs);
+    }
   }
 
   #start(played: Played, nowMs: number): void {

@@ -59,6 +59,20 @@ describe('simulateTrace', () => {
     assert.equal(pools[0]?.utilisation, 6 / 8);
   });
 
+  it('measures what pools do from the first arrival on, however long the server had nothing to do before', () => {
+    const builder = builderWith(2);
+    const nightMs = 12 * 3_600_000;
+    for (const runMs of [1000, 2000, 3000]) builder.action({ invocation: 'a', runMs, delayMs: nightMs });
+    const { makespanMs, pools, binMs } = play(builder.build());
+    assert.equal(makespanMs, 4000);
+    assert.equal(Math.round(binMs * 240), 4000);
+    assert.equal(pools[0]?.utilisation, 6 / 8);
+    assert.deepEqual(
+      [0, 239].map((bin) => pools[0]?.lanes.busy[bin]),
+      [2, 1],
+    );
+  });
+
   it('lets later arrivals of a build wait for the earlier ones: slower workers delay them, faster ones bring them forward', () => {
     const builder = builderWith(1);
     builder.action({ invocation: 'a', runMs: 4000 });

@@ -52,9 +52,9 @@ export interface PoolReport {
   readonly prefix: InstanceName;
   readonly maxSlots: number;
   readonly maxQueued: number;
-  /** Slot time that was used, of what there was, until the last end: 0 to 1. */
+  /** Slot time that was used, of what there was, during the makespan: 0 to 1. */
   readonly utilisation: number;
-  /** Means by bin: slots there were, slots that ran something, and actions that waited and could have run here. */
+  /** Means by bin of the makespan: slots there were, slots that ran something, and actions that waited and could have run here. */
   readonly lanes: {
     readonly slots: readonly number[];
     readonly busy: readonly number[];

@@ -89,6 +89,19 @@ describe('decodeTrace', () => {
     );
   });
 
+  it('reads what was before the first arrival that is too many', async () => {
+    const whole = TRACE_LIBRARY['worker churn'](1);
+    const file = await encodeTrace(whole);
+    const first = decodeTrace(file, 10);
+    assert.equal(first.isPartial, true);
+    assert.equal(first.arrivals.length, 10);
+    const untilMs = whole.arrivals[10]?.atMs ?? 0;
+    const before = whole.slots.filter(({ atMs }) => atMs < untilMs);
+    assert.deepEqual(first.slots.slice(0, before.length), before);
+    assert.ok(first.slots.every(({ atMs }) => atMs <= untilMs));
+    assert.equal(decodeTrace(file, whole.arrivals.length).isPartial, undefined);
+  });
+
   it('law: refuses other bytes, and never fails in another way', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (bytes) => {

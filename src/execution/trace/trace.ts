@@ -12,6 +12,8 @@ export interface Trace {
   readonly slots: readonly SlotChange[];
   /** The file ends in the middle of a record: its server was killed, or still writes. */
   readonly isTruncated: boolean;
+  /** The file has more arrivals than can be played: this is what was before the first of those. Absent: it has not. */
+  readonly isPartial?: boolean;
 }
 
 /** A client asked for an action. */
