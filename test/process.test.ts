@@ -82,7 +82,7 @@ describe('gantry as a process', () => {
 
     const other = join(temporaryFolder(), 'other');
     const others = {
-      health: new Program('health', '--server', grpc),
+      health: new Program('health', '--server', grpc, '--timeout-seconds', '60'),
       port: new Program('server', '--listen', grpc, '--http', '127.0.0.1:0', '--data', other),
       folder: new Program('server', ...ANY_PORT, '--data', data),
     };

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** One run of an action, as it marked it. */
@@ -14,6 +14,14 @@ export interface Marks {
   readonly runs: readonly MarkedRun[];
   /** How many of the runs came to their end. */
   readonly ends: number;
+}
+
+/** First command of an action that goes on only once the gate is open: it surely runs until then, however slow the machine is. */
+export const AWAIT_GATE = 'until [ -e "$0/gate" ]; do sleep 0.05; done';
+
+/** Lets all actions of that folder go on that wait for it. */
+export function openGate(canaries: string): void {
+  writeFileSync(join(canaries, 'gate'), '');
 }
 
 /** What the action of that name has marked in the folder so far. */

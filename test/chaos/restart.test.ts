@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../clients/eventually.ts';
 import { stopEverything } from '../clients/gantry.ts';
-import { marksOf } from './canaries.ts';
+import { AWAIT_GATE, marksOf, openGate } from './canaries.ts';
 import { chaosAction } from './chaos-action.ts';
 import { ChaosFleet } from './chaos-fleet.ts';
 import type { WorkerPlan } from './chaos-worker.ts';
@@ -35,11 +35,12 @@ describe('a server that is killed while actions run', () => {
       const ledger = new Ledger(fleet);
       const client = fleet.client(1);
       const actions = Array.from({ length: 8 }, (_, at) =>
-        chaosAction({ ...PLAIN, name: `plain-${at}`, seconds }, canaries),
+        chaosAction({ ...PLAIN, name: `plain-${at}`, first: AWAIT_GATE, seconds }, canaries),
       );
       const builds = Promise.all(actions.map((action) => ledger.build(client, action)));
       await eventually('all run', () => (ledger.running().length === 8 ? true : undefined));
       await fleet[end]();
+      openGate(canaries);
       await fleet.startServer();
       const ended = await builds;
       assert.ok(

@@ -3,7 +3,7 @@ import { status } from '@grpc/grpc-js';
 import { eventually } from '../clients/eventually.ts';
 import { stopEverything } from '../clients/gantry.ts';
 import type { Ended } from './build-client.ts';
-import { marksOf } from './canaries.ts';
+import { AWAIT_GATE, marksOf, openGate } from './canaries.ts';
 import { type ActionPlan, type ChaosAction, chaosAction } from './chaos-action.ts';
 import { ChaosFleet, WORKER_TIMEOUT_MS } from './chaos-fleet.ts';
 import type { ChaosWorker } from './chaos-worker.ts';
@@ -45,11 +45,12 @@ describe('workers in trouble', () => {
   it('has what a killed worker ran finished by another one, and only that is run again', async () => {
     await start([2, 2]);
     const actions = [0, 1, 2, 3].map((at) =>
-      action({ name: `killed-${at}`, seconds: 1.5, exitCode: at === 0 ? 7 : 0 }),
+      action({ name: `killed-${at}`, first: AWAIT_GATE, exitCode: at === 0 ? 7 : 0 }),
     );
     const { ended } = await begin(actions);
     const victim = worker(0);
     await victim.crash();
+    openGate(fleet.canaries);
     // Nobody comes back in its place: silence tells.
     await ended;
     for (const each of actions) {
@@ -65,12 +66,13 @@ describe('workers in trouble', () => {
   it('lets a worker that stood still for a short while go on, and one that did for long too if nobody else took its work', async () => {
     await start([1, 1]);
     const [short, long] = [
-      action({ name: 'short', seconds: 3, pool: 'pool-0' }),
-      action({ name: 'long', seconds: 3, pool: 'pool-1' }),
+      action({ name: 'short', first: AWAIT_GATE, seconds: 3, pool: 'pool-0' }),
+      action({ name: 'long', first: AWAIT_GATE, seconds: 3, pool: 'pool-1' }),
     ];
     const { ended } = await begin([short, long]);
     worker(0).sleep();
     worker(1).sleep();
+    openGate(fleet.canaries);
     const sleptMs = Date.now();
     await eventually('a short while', () => (Date.now() - sleptMs > 1_500 ? true : undefined));
     worker(0).wake();
@@ -83,9 +85,12 @@ describe('workers in trouble', () => {
 
   it('runs nothing again because the server stood still', async () => {
     await start([3, 5]);
-    const actions = Array.from({ length: 5 }, (_, at) => action({ name: `still-${at}`, seconds: 8 }));
+    const actions = Array.from({ length: 5 }, (_, at) =>
+      action({ name: `still-${at}`, first: AWAIT_GATE, seconds: 8 }),
+    );
     const { ended } = await begin(actions);
     fleet.sleepServer();
+    openGate(fleet.canaries);
     const sleptMs = Date.now();
     await eventually('longer than a worker may be silent', () => (Date.now() - sleptMs > LONG_MS ? true : undefined));
     fleet.wakeServer();
@@ -119,8 +124,9 @@ describe('workers in trouble', () => {
 
   it('exit with 0 when they are told to, after what they run', async () => {
     await start([2, 1]);
-    const actions = [0, 1].map((at) => action({ name: `last-${at}`, seconds: 2, pool: 'pool-0' }));
+    const actions = [0, 1].map((at) => action({ name: `last-${at}`, first: AWAIT_GATE, seconds: 2, pool: 'pool-0' }));
     const { ended } = await begin(actions);
+    openGate(fleet.canaries);
     assert.equal(await fleet.terminate(worker(0)), true);
     const { exitCode } = await worker(0).end();
     assert.equal(exitCode, 0, worker(0).output);

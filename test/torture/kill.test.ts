@@ -2,10 +2,7 @@ import assert from 'node:assert/strict';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { ROUNDS_PER_FOLDER, runFolder } from './kill-rounds.ts';
 
-describe('LocalStore in a process that is killed', function () {
-  // 40 processes are started.
-  this.timeout(120_000);
-
+describe('LocalStore in a process that is killed', () => {
   for (const [sync, seed] of [
     ['group', 1001],
     ['none', 1002],
