@@ -38,7 +38,11 @@ export class Child {
       });
     }
     this.#end = new Promise((resolve, reject) => {
-      this.#process.on('error', reject);
+      this.#process.on('error', (error) => {
+        // Whoever waits for something to be printed learns that the program is not there.
+        this.#output += `${error.message}\n`;
+        reject(error);
+      });
       this.#process.on('close', (code) => {
         this.#hasEnded = true;
         for (const listener of this.#listeners) listener();
