@@ -158,7 +158,6 @@ function resultOf(request: Uint8Array): StoredResult {
   let bytes: Uint8Array | undefined;
   while (reader.next()) {
     if (reader.is(ACTION_RESULT, WireType.delimited)) bytes = reader.bytes();
-    else reader.skip();
   }
   if (bytes === undefined) {
     throw new ReapiError('invalid-argument', 'action_result is required', { field: 'action_result' });

@@ -119,7 +119,6 @@ export function readDigest(bytes: Buffer, start?: number, end?: number): RawDige
       const from = reader.delimited();
       hash = bytes.toString('latin1', from, reader.at);
     } else if (reader.is(2, WireType.varint)) sizeBytes = reader.int64();
-    else reader.skip();
   }
   return { hash, sizeBytes };
 }
@@ -155,7 +154,6 @@ function decodeDigests(request: Uint8Array, functionField: number): DigestsReque
       digests.add(tagStart, start, reader.at);
     } else if (reader.is(1, WireType.delimited)) instanceName = reader.text();
     else if (reader.is(functionField, WireType.varint)) digestFunction = reader.int32();
-    else reader.skip();
   }
   return { instanceName, digestFunction, digests };
 }
@@ -190,7 +188,6 @@ export function decodeBatchUpdate(request: Uint8Array): BatchUpdate {
     if (reader.is(2, WireType.delimited)) entries.push(decodeUpdateEntry(reader.bytes()));
     else if (reader.is(1, WireType.delimited)) instanceName = reader.text();
     else if (reader.is(5, WireType.varint)) digestFunction = reader.int32();
-    else reader.skip();
   }
   return { instanceName, digestFunction, entries };
 }
@@ -204,7 +201,6 @@ function decodeUpdateEntry(bytes: Buffer): UpdateEntry {
     if (reader.is(1, WireType.delimited)) rawDigest = reader.bytes();
     else if (reader.is(2, WireType.delimited)) data = reader.bytes();
     else if (reader.is(3, WireType.varint)) compressor = reader.int32();
-    else reader.skip();
   }
   return { rawDigest, digest: readDigest(rawDigest ?? NO_BYTES), data, compressor };
 }

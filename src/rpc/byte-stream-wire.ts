@@ -23,7 +23,6 @@ export function decodeWriteRequest(message: Uint8Array): WireWriteRequest {
     else if (reader.is(2, WireType.varint)) writeOffset = reader.int64();
     else if (reader.is(3, WireType.varint)) finishWrite = reader.int64() !== 0;
     else if (reader.is(1, WireType.delimited)) name = reader.bytes();
-    else reader.skip();
   }
   return { name, writeOffset, finishWrite, data };
 }

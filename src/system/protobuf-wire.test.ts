@@ -22,6 +22,25 @@ describe('WireReader', () => {
     assert.deepEqual(seen, [1, 2, 3, 4, 11, 5]);
   });
 
+  it('passes over what nobody reads, wherever that stands', () => {
+    const reader = new WireReader(everything());
+    const read: [number, unknown][] = [];
+    while (reader.next()) {
+      if (reader.is(2, WireType.delimited)) read.push([2, reader.text()]);
+      else if (reader.is(5, WireType.varint)) read.push([5, reader.int32()]);
+      else read.push([reader.field, undefined]);
+    }
+    assert.deepEqual(read, [
+      [1, undefined],
+      [2, 'text'],
+      [3, undefined],
+      [4, undefined],
+      [11, undefined],
+      [5, 5],
+    ]);
+    assert.equal(reader.next(), false);
+  });
+
   it('fails as undecodable wherever a message is cut inside a field (R-XC-13)', () => {
     const whole = everything();
     const ends = new Set<number>([0]);
@@ -35,8 +54,13 @@ describe('WireReader', () => {
       const walk = (): void => {
         while (cut.next()) cut.skip();
       };
-      if (ends.has(length)) walk();
-      else assert.throws(walk, ofKind('undecodable'), `cut at ${length}`);
+      const passOver = (reader = new WireReader(whole, 0, length)): void => {
+        while (reader.next());
+      };
+      for (const act of [walk, passOver]) {
+        if (ends.has(length)) act();
+        else assert.throws(act, ofKind('undecodable'), `cut at ${length}`);
+      }
     }
   });
 
@@ -51,6 +75,8 @@ describe('WireReader', () => {
     it(`fails as undecodable at ${what}`, () => {
       const reader = new WireReader(Buffer.from(bytes));
       assert.throws(() => reader.next() && reader.skip(), ofKind('undecodable'));
+      const idle = new WireReader(Buffer.from(bytes));
+      assert.throws(() => idle.next() && idle.next(), ofKind('undecodable'));
     });
   }
 

@@ -11,7 +11,10 @@ export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Walks over the fields of one message. Every method fails with `internal` at a byte that is not protobuf (R-XC-13). */
+/**
+ * Walks over the fields of one message; values that nobody reads are passed over. Every method fails with `undecodable` at a byte that is
+ * not protobuf (R-XC-13).
+ */
 export class WireReader {
   readonly #bytes: Buffer;
   readonly #end: number;
@@ -19,6 +22,8 @@ export class WireReader {
   #field = 0;
   #wireType = 0;
   #tagStart = 0;
+  /** Whether `at` is behind the value of the current field. */
+  #isBehind = true;
 
   /** @param start first byte of the message in `bytes`; `end` is the byte after its last. */
   constructor(bytes: Buffer, start = 0, end: number = bytes.length) {
@@ -47,14 +52,12 @@ export class WireReader {
     return this.#tagStart;
   }
 
-  /** Moves to the next field and reads its tag; false at the end of the message. */
+  /** Moves to the next field, whether or not the value of this one was read, and reads its tag; false at the end of the message. */
   next(): boolean {
+    if (!this.#isBehind) this.skip();
     if (this.#at >= this.#end) return false;
     this.#tagStart = this.#at;
-    const tag = this.int64();
-    if (tag < 8 || tag > 0xffffffff) throw malformed();
-    this.#field = tag >>> 3;
-    this.#wireType = tag & 7;
+    this.#readTag();
     return true;
   }
 
@@ -65,6 +68,7 @@ export class WireReader {
 
   /** A varint as a signed number, exact up to 2^53. */
   int64(): number {
+    this.#isBehind = true;
     let low = 0;
     for (let shift = 0; shift < 28; shift += 7) {
       const byte = this.#byte();
@@ -109,7 +113,7 @@ export class WireReader {
     return this.#bytes.toString('utf8', start, this.#at);
   }
 
-  /** Moves behind the current field, whatever it is. */
+  /** Moves behind the current field, whatever it is. `next` does so, too: this is for whoever wants to know where it ends. */
   skip(): void {
     let depth = 0;
     for (;;) {
@@ -117,9 +121,18 @@ export class WireReader {
       else if (this.#wireType === WireType.endGroup) depth--;
       else this.#skipValue();
       if (depth < 0) throw malformed();
-      if (depth === 0) return;
-      if (!this.next()) throw malformed();
+      if (depth === 0) break;
+      this.#readTag();
     }
+    this.#isBehind = true;
+  }
+
+  #readTag(): void {
+    const tag = this.int64();
+    if (tag < 8 || tag > 0xffffffff) throw malformed();
+    this.#field = tag >>> 3;
+    this.#wireType = tag & 7;
+    this.#isBehind = false;
   }
 
   #skipValue(): void {
