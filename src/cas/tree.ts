@@ -131,7 +131,6 @@ export function directoryLinks(fn: DigestFunction, directory: Uint8Array): Direc
     while (reader.next()) {
       if (reader.is(1, WireType.delimited)) files.push(nodeDigest(fn, bytes, reader));
       else if (reader.is(2, WireType.delimited)) directories.push(nodeDigest(fn, bytes, reader));
-      else reader.skip();
     }
   } catch (error) {
     if (!isKind(error, 'undecodable')) throw error;
@@ -141,24 +140,32 @@ export function directoryLinks(fn: DigestFunction, directory: Uint8Array): Direc
 }
 
 /**
- * The digests of all files in an encoded Tree: its root is field 1, the other directories are field 2. The directories
- * are part of the message itself.
+ * The digests of all files in an encoded Tree.
  * @throws invalid-argument for bytes that are no Tree, and for malformed digests.
  */
 export function treeFiles(fn: DigestFunction, tree: Uint8Array): readonly Digest[] {
   const files: Digest[] = [];
+  for (const { bytes } of directoriesInTree(tree)) {
+    for (const file of directoryLinks(fn, bytes).files) files.push(file);
+  }
+  return files;
+}
+
+/**
+ * The directories of an encoded Tree as they stand in it, so that their digests are right: its root is field 1, the others are field 2.
+ * @throws invalid-argument for bytes that are no Tree.
+ */
+export function* directoriesInTree(tree: Uint8Array): Generator<{ readonly isRoot: boolean; readonly bytes: Buffer }> {
   try {
     const reader = new WireReader(asBuffer(tree));
     while (reader.next()) {
-      const isDirectory = reader.is(1, WireType.delimited) || reader.is(2, WireType.delimited);
-      if (!isDirectory) reader.skip();
-      else for (const file of directoryLinks(fn, reader.bytes()).files) files.push(file);
+      const isRoot = reader.is(1, WireType.delimited);
+      if (isRoot || reader.is(2, WireType.delimited)) yield { isRoot, bytes: reader.bytes() };
     }
   } catch (error) {
     if (!isKind(error, 'undecodable')) throw error;
     throw new ReapiError('invalid-argument', 'the blob is not a Tree message', { cause: error });
   }
-  return files;
 }
 
 function nodeDigest(fn: DigestFunction, bytes: Buffer, parent: WireReader): Digest {
@@ -170,7 +177,7 @@ function nodeDigest(fn: DigestFunction, bytes: Buffer, parent: WireReader): Dige
       const from = reader.delimited();
       const { hash, sizeBytes } = readDigest(bytes, from, reader.at);
       digest = parseDigest(fn, hash, sizeBytes);
-    } else reader.skip();
+    }
   }
   if (digest === undefined) throw new ReapiError('invalid-argument', 'a node has no digest');
   return digest;

@@ -1,14 +1,10 @@
 import type { BlobStore } from '../../cas/blob-store.ts';
+import { directoriesInTree } from '../../cas/tree.ts';
 import { parseDigest } from '../../digest/digest.ts';
 import { type DigestFunction, digestFunctionNamed } from '../../digest/digest-function.ts';
 import { digestOf } from '../../digest/hasher.ts';
 import { type DigestFact, isKind } from '../../errors.ts';
 import { Directory } from '../../gen/build/bazel/remote/execution/v2/remote_execution.ts';
-import { asBuffer, WireReader, WireType } from '../../system/protobuf-wire.ts';
-
-/** Fields of Tree. */
-const ROOT = 1;
-const CHILDREN = 2;
 
 /**
  * The path of a file inside an output directory, by its digest: the first of several. Undefined if the Tree is gone,
@@ -41,14 +37,10 @@ export async function pathInTree(
 
 function search(fn: DigestFunction, tree: Uint8Array, file: DigestFact): string | undefined {
   const children = new Map<string, Uint8Array>();
-  const reader = new WireReader(asBuffer(tree));
   let root: Uint8Array | undefined;
-  while (reader.next()) {
-    if (reader.is(ROOT, WireType.delimited)) root = reader.bytes();
-    else if (reader.is(CHILDREN, WireType.delimited)) {
-      const child = reader.bytes();
-      children.set(digestOf(fn, child).hash, child);
-    } else reader.skip();
+  for (const { isRoot, bytes } of directoriesInTree(tree)) {
+    if (isRoot) root = bytes;
+    else children.set(digestOf(fn, bytes).hash, bytes);
   }
   const open = [{ path: '', bytes: root }];
   for (const { path, bytes } of open) {

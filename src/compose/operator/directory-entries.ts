@@ -1,9 +1,10 @@
+import { directoriesInTree } from '../../cas/tree.ts';
 import { type Digest, digestFromWire, digestKey } from '../../digest/digest.ts';
 import type { DigestFunction } from '../../digest/digest-function.ts';
 import { digestOf } from '../../digest/hasher.ts';
 import { ReapiError } from '../../errors.ts';
 import { Directory } from '../../gen/build/bazel/remote/execution/v2/remote_execution.ts';
-import { asBuffer, WireReader, WireType } from '../../system/protobuf-wire.ts';
+import { asBuffer, WireReader } from '../../system/protobuf-wire.ts';
 
 /** One name in a Directory. */
 export type DirectoryEntry =
@@ -53,23 +54,15 @@ export function directoryEntries(fn: DigestFunction, bytes: Uint8Array): readonl
 }
 
 /**
- * The directories of an encoded Tree as they stand in it, so that their digests are right.
+ * An encoded Tree taken apart.
  * @throws invalid-argument: it is none, or has no root.
  */
 export function treeParts(fn: DigestFunction, tree: Uint8Array): TreeParts {
   const children = new Map<string, Uint8Array>();
   let root: Uint8Array | undefined;
-  try {
-    const reader = new WireReader(asBuffer(tree));
-    while (reader.next()) {
-      if (reader.is(1, WireType.delimited)) root = reader.bytes();
-      else if (reader.is(2, WireType.delimited)) {
-        const child = reader.bytes();
-        children.set(digestKey(digestOf(fn, child)), child);
-      } else reader.skip();
-    }
-  } catch (error) {
-    throw new ReapiError('invalid-argument', 'the blob is not a Tree message', { cause: error });
+  for (const { isRoot, bytes } of directoriesInTree(tree)) {
+    if (isRoot) root = bytes;
+    else children.set(digestKey(digestOf(fn, bytes)), bytes);
   }
   if (root === undefined) throw new ReapiError('invalid-argument', 'the blob is not a Tree message: it has no root');
   return { root, children };
@@ -80,7 +73,7 @@ function decodeDirectory(bytes: Uint8Array): Directory {
   try {
     const reader = new WireReader(asBuffer(bytes));
     let isKnown = bytes.length === 0;
-    for (; reader.next(); reader.skip()) isKnown ||= DIRECTORY_FIELDS.includes(reader.field);
+    while (reader.next()) isKnown ||= DIRECTORY_FIELDS.includes(reader.field);
     if (isKnown) return Directory.decode(bytes);
   } catch (error) {
     throw new ReapiError('invalid-argument', 'the blob is not a Directory message', { cause: error });
