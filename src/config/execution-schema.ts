@@ -44,7 +44,10 @@ export const execution = z
       { min: 0, max: 3600, by: 120 },
       'For so long after a start, workers go on with what they ran for the server before, and clients that ask for it again get it. Then what nobody asked for is stopped.',
     ),
-    synchronizeSeconds: seconds({ min: 1, max: 60, by: 10 }, 'How often a busy worker reports (R-BB-04).'),
+    synchronizeSeconds: seconds(
+      { min: 1, max: 60, by: 10 },
+      'How often a busy worker reports (R-BB-04). Workers of Gantry do so every 30 seconds at least.',
+    ),
     idlePollSeconds: seconds(
       { min: 1, max: 120, by: 100 },
       'How long an idle worker waits in one call at most (R-BB-02). Work reaches it at once; what is between it and the server must not cut calls sooner.',
